@@ -1,0 +1,34 @@
+//! Sizes of maps and buffers. One place, so that documentation, kernel and daemon agree.
+
+/// Process ids a kernel can hand out (`PID_MAX_LIMIT` on 64-bit).
+pub const MAX_PIDS: u32 = 4 << 20;
+/// Class entries per element of the membership array.
+pub const MEMBERS_PER_PAGE: u32 = 2048;
+/// Elements of the membership array: 2,048 pages of 4 KiB, 8 MiB in all.
+pub const MEMBER_PAGES: u32 = MAX_PIDS / MEMBERS_PER_PAGE;
+/// Classes (workload × role × phase) that can exist at once, including the two reserved ones.
+pub const MAX_CLASSES: u32 = 1024;
+/// Policies that can be installed at once; each swap of a class takes a fresh one.
+pub const MAX_POLICIES: u32 = 4096;
+/// Destination entries over all policies.
+pub const MAX_DESTINATIONS: u32 = 65_536;
+/// Transitions of the path automaton over all policies.
+pub const MAX_TRANSITIONS: u32 = 262_144;
+/// Executables that can start a workload.
+pub const MAX_EXECUTABLES: u32 = 1024;
+/// Arguments that can start a workload, over all executables.
+pub const MAX_ARGUMENTS: u32 = 4096;
+/// Distinct known behaviours whose counters the kernel keeps (least recently used go first).
+pub const MAX_SEEN: u32 = 65_536;
+/// Bytes of the ring for verdicts.
+pub const VERDICT_RING_BYTES: u32 = 512 << 10;
+/// Bytes of the ring for observations.
+pub const OBSERVATION_RING_BYTES: u32 = 4 << 20;
+/// Components of a path that are looked at; a deeper path is treated as not allowed.
+pub const MAX_DEPTH: u32 = 128;
+/// Bytes of a path that travel with an event; the part nearest the root is cut first.
+pub const EVENT_PATH: usize = 1024;
+/// Bytes of an argument vector that travel with an event and that enrolment looks at.
+pub const EVENT_ARGV: usize = 512;
+/// Nanoseconds within which equal denials of one process are counted rather than reported.
+pub const DENIAL_QUIET_NS: u64 = 1_000_000_000;

@@ -1,0 +1,30 @@
+//! slmguard's kernel programs. One object for every kernel; each program is attached where it can
+//! be (see the daemon's hook table).
+//!
+//! **Invariants of this crate.** Every hook asks first whether the task is ours. Decisions read
+//! kernel memory only. Nothing here keeps scratch per CPU in a hook that can be preempted: LSM and
+//! cgroup hooks use the stack or task storage. What cannot be decided is treated as not allowed.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod arch;
+mod bounds;
+mod emit;
+mod endpoint;
+mod enrol;
+mod hooks;
+mod maps;
+mod offsets;
+mod path;
+mod verdict;
+mod watch;
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,119 @@
+//! Every map, and the two map types that aya-ebpf does not have.
+
+use core::{ffi::c_void, marker::PhantomData, ptr};
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE},
+    helpers::{bpf_get_current_task_btf, generated::bpf_task_storage_get},
+    macros::{btf_map, map},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+};
+use monitor_common::{
+    class::Class,
+    endpoint::DestinationKey,
+    enrol::{ArgumentBits, ArgumentKey, ExecutableKey, ExecutableRules},
+    hook::{HOOKS, HookCounters},
+    limits::*,
+    path::{PolicyRoot, State, TransitionKey},
+    seen::{Seen, SeenKey},
+};
+
+use crate::path::Scratch;
+
+/// Class per process id, two bytes each; mapped into the daemon, which stores single entries.
+#[map]
+pub static MEMBER: Array<[u16; MEMBERS_PER_PAGE as usize]> =
+    Array::with_max_entries(MEMBER_PAGES, BPF_F_MMAPABLE);
+
+/// What a class is.
+#[map]
+pub static CLASSES: Array<Class> = Array::with_max_entries(MAX_CLASSES, 0);
+
+/// What applies to a class now ([`monitor_common::class::Control`]); mapped into the daemon, so
+/// that a swap is one store.
+#[map]
+pub static CONTROL: Array<u64> = Array::with_max_entries(MAX_CLASSES, BPF_F_MMAPABLE);
+
+/// Where each policy's automata start.
+#[map]
+pub static POLICIES: Array<PolicyRoot> = Array::with_max_entries(MAX_POLICIES, 0);
+
+/// Destinations of every policy and of the invariants.
+#[map]
+pub static DESTINATIONS: LpmTrie<DestinationKey, u32> =
+    LpmTrie::with_max_entries(MAX_DESTINATIONS, BPF_F_NO_PREALLOC);
+
+/// Edges of every path automaton.
+#[map]
+pub static TRANSITIONS: HashMap<TransitionKey, State> =
+    HashMap::with_max_entries(MAX_TRANSITIONS, BPF_F_NO_PREALLOC);
+
+/// Programs that start workloads.
+#[map]
+pub static EXECUTABLES: HashMap<ExecutableKey, ExecutableRules> =
+    HashMap::with_max_entries(MAX_EXECUTABLES, BPF_F_NO_PREALLOC);
+
+/// Arguments that start workloads.
+#[map]
+pub static ARGUMENTS: HashMap<ArgumentKey, ArgumentBits> =
+    HashMap::with_max_entries(MAX_ARGUMENTS, BPF_F_NO_PREALLOC);
+
+/// Counters of behaviour.
+#[map]
+pub static SEEN: LruHashMap<SeenKey, Seen> = LruHashMap::with_max_entries(MAX_SEEN, 0);
+
+/// Counters of hooks.
+#[map]
+pub static COUNTERS: PerCpuArray<HookCounters> = PerCpuArray::with_max_entries(HOOKS as u32, 0);
+
+/// Adverse verdicts: small, never starved by observations.
+#[map]
+pub static VERDICTS: RingBuf = RingBuf::with_byte_size(VERDICT_RING_BYTES, 0);
+
+/// Everything else.
+#[map]
+pub static OBSERVATIONS: RingBuf = RingBuf::with_byte_size(OBSERVATION_RING_BYTES, 0);
+
+/// Storage per task. aya-ebpf 0.2.1 has no such type; the layout below is what its BTF maps look
+/// like to the loader.
+#[repr(C)]
+pub struct TaskStorage<T: 'static> {
+    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+    _value: PhantomData<T>,
+}
+// SAFETY: the struct is never read; only its address is passed to the helper.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: ptr::null(),
+            key: ptr::null(),
+            value: ptr::null(),
+            max_entries: ptr::null(),
+            map_flags: ptr::null(),
+            _value: PhantomData,
+        }
+    }
+
+    /// The current task's value, made if it is not there; null where the kernel has no memory.
+    #[inline(always)]
+    pub fn current(&self) -> *mut T {
+        // SAFETY: the helper takes the map's address and a task pointer of the right type, and
+        // returns null or a value of the map.
+        unsafe {
+            let task = bpf_get_current_task_btf();
+            bpf_task_storage_get((self as *const Self as *mut Self).cast(), task.cast(), ptr::null_mut::<c_void>(), 1)
+                .cast()
+        }
+    }
+}
+
+/// Where paths are walked and path events are built: one per task, so that no other task, and no
+/// preemption, can touch it.
+#[btf_map]
+pub static SCRATCH: TaskStorage<Scratch> = TaskStorage::new();

@@ -1,0 +1,31 @@
+//! The kernel's member offsets and the settings frozen at load, and how kernel memory is read.
+
+use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use monitor_common::{hash::HashKey, offsets::Offsets};
+
+/// Filled from the running kernel's BTF before load.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Global<Offsets> = Global::new(Offsets::NONE);
+
+/// Key of the component hash; drawn at each start.
+#[unsafe(no_mangle)]
+pub static HASH_KEY: Global<HashKey> = Global::new(HashKey { k0: 0, k1: 0 });
+
+/// Component hash of `proc` under that key.
+#[unsafe(no_mangle)]
+pub static PROC_HASH: Global<u64> = Global::new(0);
+
+/// Component hash of `self` under that key.
+#[unsafe(no_mangle)]
+pub static SELF_HASH: Global<u64> = Global::new(0);
+
+/// 1 on the cgroup tier, where the exec tracepoint has to judge because no LSM hook does.
+#[unsafe(no_mangle)]
+pub static EXEC_JUDGES: Global<u32> = Global::new(0);
+
+/// Reads kernel memory at `base + offset`; `None` where it cannot be read.
+#[inline(always)]
+pub fn read<T>(base: u64, offset: u32) -> Option<T> {
+    // SAFETY: the helper checks the address and fails on a bad one.
+    unsafe { bpf_probe_read_kernel((base + offset as u64) as *const T) }.ok()
+}

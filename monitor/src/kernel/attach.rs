@@ -1,0 +1,149 @@
+//! Attaching: every hook of the table that belongs to the tier, each with its reason where it
+//! cannot be.
+
+use std::{fs::File, path::Path};
+
+use aya::{
+    Ebpf,
+    programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, Lsm, RawTracePoint, links::FdLink},
+};
+
+use super::{
+    HookStatus, KernelError, StartOptions, Tier,
+    btf::KernelOffsets,
+    load::{brief, program},
+    pins::Instance,
+    preflight::Facts,
+    table::{Attach, Row, TABLE},
+};
+
+/// What came of it.
+pub struct Attached {
+    /// One per row of the table.
+    pub status: Vec<HookStatus>,
+    /// Links that are not pinned.
+    pub links: Vec<FdLink>,
+}
+
+/// Attaches what belongs to the tier and pins the links.
+///
+/// # Errors
+/// An essential hook cannot be attached, or a link cannot be pinned.
+pub fn attach(
+    loaded: &mut Ebpf,
+    tier: Tier,
+    options: &StartOptions,
+    facts: &Facts,
+    offsets: &KernelOffsets,
+    pins: Option<&Instance>,
+) -> Result<Attached, KernelError> {
+    let cgroup = File::open(&facts.cgroup2).map_err(|e| KernelError::Feature {
+        what: format!("{} cannot be opened: {e}", facts.cgroup2.display()),
+        advice: "check the cgroup v2 mount".into(),
+    })?;
+    let mut all = Attached { status: vec![], links: vec![] };
+    for row in &TABLE {
+        let mut status = HookStatus {
+            id: row.hook,
+            hook: row.name,
+            family: row.family,
+            tier: row.only.map_or("both", Tier::name),
+            attached: false,
+            expected: row.only.is_none_or(|t| t == tier) && (!row.files || options.watch_files),
+            fires: None,
+            effect: row.effect_on(tier).name(),
+            guards: row.guards,
+            reason: None,
+        };
+        status.reason = obstacle(row, tier, options, offsets, facts);
+        if status.reason.is_none() {
+            match attach_one(loaded, row, &cgroup) {
+                Ok(link) => {
+                    status.attached = true;
+                    keep(row, link, pins, &mut all.links)?;
+                }
+                Err(why) => status.reason = Some(why),
+            }
+        }
+        if row.essential
+            && !status.attached
+            && let Some(why) = &status.reason
+            && !options.disable.iter().any(|d| d == row.name)
+        {
+            return Err(KernelError::Feature {
+                what: format!("hook {}, without which nothing can be guarded, cannot be attached: {why}", row.name),
+                advice: "run `slmguard doctor` and compare with docs/operators.md".into(),
+            });
+        }
+        all.status.push(status);
+    }
+    Ok(all)
+}
+
+/// Why a hook is not even tried.
+fn obstacle(row: &Row, tier: Tier, options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> Option<String> {
+    if row.only.is_some_and(|t| t != tier) {
+        return Some(match tier {
+            Tier::Lsm => "the lsm tier does this better".into(),
+            Tier::Cgroup => super::load::lsm_obstacle(facts)
+                .unwrap_or_else(|| "this kernel does not run BPF LSM programs".into()),
+        });
+    }
+    if options.disable.iter().any(|d| d == row.name) {
+        return Some("left out by kernel.disable_hooks".into());
+    }
+    if row.files && !options.watch_files {
+        return Some("no workload is configured".into());
+    }
+    offsets.lacks(row.needs).map(str::to_owned)
+}
+
+fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, String> {
+    let text = |e: KernelError| e.to_string();
+    macro_rules! go {
+        ($p:ident, $id:expr) => {{
+            let id = $id.map_err(|e| brief(&e))?;
+            let link = $p.take_link(id).map_err(|e| brief(&e))?;
+            FdLink::try_from(link).map_err(|e| brief(&e))
+        }};
+    }
+    match row.attach {
+        Attach::RawTracepoint(at) => {
+            let p: &mut RawTracePoint = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            let id = p.attach(at).map_err(|e| brief(&e))?;
+            let link = p.take_link(id).map_err(|e| brief(&e))?;
+            Ok(FdLink::from(link))
+        }
+        Attach::CgroupSockAddr => {
+            let p: &mut CgroupSockAddr = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            go!(p, p.attach(cgroup, CgroupAttachMode::Single))
+        }
+        Attach::CgroupSock => {
+            let p: &mut CgroupSock = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            go!(p, p.attach(cgroup, CgroupAttachMode::Single))
+        }
+        Attach::Lsm(_) => {
+            // Loaded when the tier was found.
+            let p: &mut Lsm = program(loaded, row.name).map_err(text)?;
+            let id = p.attach().map_err(|e| brief(&e))?;
+            let link = p.take_link(id).map_err(|e| brief(&e))?;
+            Ok(FdLink::from(link))
+        }
+    }
+}
+
+fn keep(row: &Row, link: FdLink, pins: Option<&Instance>, links: &mut Vec<FdLink>) -> Result<(), KernelError> {
+    let Some(pins) = pins else {
+        links.push(link);
+        return Ok(());
+    };
+    let path = pins.link_path(row.name);
+    link.pin(&path).map(drop).map_err(|e| pin_error(&path, &e))
+}
+
+fn pin_error(path: &Path, e: &(dyn std::error::Error + 'static)) -> KernelError {
+    KernelError::Pins { path: path.into(), what: brief(e) }
+}

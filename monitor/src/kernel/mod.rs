@@ -1,0 +1,297 @@
+//! The kernel side's shell: preflight, loading, attaching, pinning, maps and rings. The only place
+//! that names aya. It holds no meaning: what to enforce comes in as values of the pure core.
+
+mod attach;
+pub mod btf;
+mod enrol;
+mod error;
+mod load;
+mod mmap;
+mod pins;
+mod plain;
+mod policy;
+pub mod preflight;
+pub mod probe;
+mod ring;
+mod selftest;
+pub mod table;
+
+use std::{
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+    programs::links::FdLink,
+};
+use monitor_common::{
+    class::{Class, ClassId},
+    enrol::{ArgumentKey, ExecutableKey, ExecutableRules},
+    hash::HashKey,
+    hook::{HOOKS, Hook, HookCounters},
+    limits::{MAX_CLASSES, MAX_PIDS},
+    seen::{Seen, SeenKey},
+};
+
+pub use error::KernelError;
+pub use pins::Inherited;
+pub use ring::Rings;
+pub use table::HookStatus;
+
+use mmap::Mapped;
+use plain::Plain;
+
+/// Which tier to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TierChoice {
+    /// LSM where it works, else cgroup.
+    Auto,
+    /// LSM or fail.
+    Lsm,
+    /// Do not use LSM programs.
+    Cgroup,
+}
+
+/// A tier in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// BPF LSM denies files and programs.
+    Lsm,
+    /// No BPF LSM: files and programs are answered by killing.
+    Cgroup,
+}
+
+impl Tier {
+    /// `lsm` or `cgroup`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lsm => "lsm",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
+/// How to start.
+#[derive(Clone, Debug)]
+pub struct StartOptions {
+    /// Tier to use.
+    pub tier: TierChoice,
+    /// Hooks to leave out.
+    pub disable: Vec<String>,
+    /// Where links and maps are pinned, so that enforcement outlives the daemon; `None`: nowhere,
+    /// everything ends with this process (`doctor`).
+    pub pin_dir: Option<PathBuf>,
+    /// Attach the hooks for files: they cost every process something on the cgroup tier, so only
+    /// while a workload is configured.
+    pub watch_files: bool,
+    /// Key of the path and endpoint hashes.
+    pub key: HashKey,
+}
+
+/// One way into a workload: all that is given must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnrolRule {
+    /// The executable; any if absent.
+    pub executable: Option<ExecutableKey>,
+    /// Arguments, each equal to one of the process's or to the last path component of one.
+    pub arguments: Vec<String>,
+    /// cgroup v2 id, that one or any below.
+    pub cgroup: Option<u64>,
+    /// User id.
+    pub user: Option<u32>,
+    /// Class that a match gives.
+    pub class: ClassId,
+}
+
+fn take(loaded: &mut aya::Ebpf, name: &'static str) -> Result<Map, KernelError> {
+    loaded.take_map(name).ok_or(KernelError::Map { map: name, what: "not in the object".into() })
+}
+
+fn array_fd(map: &Map) -> Result<std::os::fd::BorrowedFd<'_>, KernelError> {
+    match map {
+        Map::Array(data) => Ok(data.fd().as_fd()),
+        _ => Err(KernelError::Map { map: "array", what: "of another type".into() }),
+    }
+}
+
+/// Loaded, attached and pinned kernel programs.
+pub struct Kernel {
+    tier: Tier,
+    hooks: Vec<HookStatus>,
+    pins: Option<pins::Instance>,
+    inherited: Inherited,
+    rings: Option<Rings>,
+    members: Mapped<u16>,
+    control: Mapped<u64>,
+    classes: Array<MapData, Plain<Class>>,
+    executables: HashMap<MapData, Plain<ExecutableKey>, Plain<ExecutableRules>>,
+    arguments: HashMap<MapData, Plain<ArgumentKey>, u64>,
+    seen: HashMap<MapData, Plain<SeenKey>, Plain<Seen>>,
+    counters: PerCpuArray<MapData, Plain<HookCounters>>,
+    policies: policy::Policies,
+    /// Held while nothing is pinned; dropping them detaches.
+    _links: Vec<FdLink>,
+    key: HashKey,
+}
+
+impl Kernel {
+    /// Loads, attaches, verifies that each hook fires, and pins.
+    ///
+    /// An earlier instance's programs stay attached beside these until
+    /// [`Self::retire_inherited`]: there is no moment without enforcement.
+    ///
+    /// # Errors
+    /// Missing privileges or kernel features, a pin directory that cannot be used, or an object
+    /// that the verifier refuses. A single optional hook that cannot be attached is no error: it is
+    /// in [`Self::hooks`] with its reason.
+    pub fn start(options: &StartOptions) -> Result<Self, KernelError> {
+        let facts = preflight::check()?;
+        let offsets = btf::offsets(&facts.btf)?;
+        let (loaded, tier) = load::load(options, &offsets, &facts)?;
+        let pins = options.pin_dir.as_deref().map(pins::Instance::create).transpose()?;
+        let started = Self::attach(options, loaded, tier, &facts, &offsets, pins.as_ref());
+        match started {
+            Ok(mut kernel) => {
+                kernel.inherited = pins.as_ref().map(pins::Instance::read_earlier).unwrap_or_default();
+                kernel.pins = pins;
+                selftest::run(&mut kernel)?;
+                Ok(kernel)
+            }
+            Err(e) => {
+                if let Some(pins) = &pins {
+                    pins.remove();
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn attach(
+        options: &StartOptions,
+        mut loaded: aya::Ebpf,
+        tier: Tier,
+        facts: &preflight::Facts,
+        offsets: &btf::KernelOffsets,
+        pins: Option<&pins::Instance>,
+    ) -> Result<Self, KernelError> {
+        let attached = attach::attach(&mut loaded, tier, options, facts, offsets, pins)?;
+        if let Some(pins) = pins {
+            pins.pin_maps(&loaded)?;
+        }
+        Ok(Self {
+            tier,
+            hooks: attached.status,
+            pins: None,
+            inherited: Inherited::default(),
+            rings: Some(Rings::new(take(&mut loaded, "VERDICTS")?, take(&mut loaded, "OBSERVATIONS")?)?),
+            members: Mapped::new("MEMBER", array_fd(&take(&mut loaded, "MEMBER")?)?, MAX_PIDS as usize)?,
+            control: Mapped::new("CONTROL", array_fd(&take(&mut loaded, "CONTROL")?)?, MAX_CLASSES as usize)?,
+            classes: Array::try_from(take(&mut loaded, "CLASSES")?).map_err(KernelError::map("CLASSES"))?,
+            executables: HashMap::try_from(take(&mut loaded, "EXECUTABLES")?)
+                .map_err(KernelError::map("EXECUTABLES"))?,
+            arguments: HashMap::try_from(take(&mut loaded, "ARGUMENTS")?).map_err(KernelError::map("ARGUMENTS"))?,
+            seen: HashMap::try_from(take(&mut loaded, "SEEN")?).map_err(KernelError::map("SEEN"))?,
+            counters: PerCpuArray::try_from(take(&mut loaded, "COUNTERS")?)
+                .map_err(KernelError::map("COUNTERS"))?,
+            policies: policy::Policies::new(
+                take(&mut loaded, "POLICIES")?,
+                take(&mut loaded, "DESTINATIONS")?,
+                take(&mut loaded, "TRANSITIONS")?,
+            )?,
+            _links: attached.links,
+            key: options.key,
+        })
+    }
+
+    /// `lsm` or `cgroup`.
+    pub fn tier(&self) -> &'static str {
+        self.tier.name()
+    }
+
+    /// Key of the hashes that the kernel computes.
+    pub fn key(&self) -> HashKey {
+        self.key
+    }
+
+    /// Every hook of the table, and how it stands.
+    pub fn hooks(&self) -> Vec<HookStatus> {
+        self.hooks.clone()
+    }
+
+    /// Counters of every hook, summed over processors.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn counters(&self) -> Result<Vec<(Hook, HookCounters)>, KernelError> {
+        let mut all = Vec::with_capacity(HOOKS);
+        for hook in Hook::ALL {
+            let per_cpu = self.counters.get(&(hook as u32), 0).map_err(KernelError::map("COUNTERS"))?;
+            let mut sum = HookCounters::default();
+            for c in per_cpu.iter() {
+                sum.member += c.0.member;
+                sum.denied += c.0.denied;
+                sum.killed += c.0.killed;
+                sum.dropped += c.0.dropped;
+                sum.errors += c.0.errors;
+                sum.last_error = sum.last_error.max(c.0.last_error);
+            }
+            all.push((hook, sum));
+        }
+        Ok(all)
+    }
+
+    /// Says what a class is.
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub fn set_class(&mut self, id: ClassId, class: Class) -> Result<(), KernelError> {
+        self.classes.set(id as u32, Plain(class), 0).map_err(KernelError::map("CLASSES"))
+    }
+
+    /// Class of a process; [`monitor_common::class::NONE`] if it is not a member.
+    pub fn member(&self, pid: u32) -> ClassId {
+        self.members.get(pid as usize).unwrap_or(0)
+    }
+
+    /// Makes a process a member, or lets it go.
+    pub fn set_member(&self, pid: u32, class: ClassId) {
+        self.members.set(pid as usize, class);
+    }
+
+    /// Every member: (process, class).
+    pub fn members(&self) -> Vec<(u32, ClassId)> {
+        self.members.non_zero().map(|(pid, class)| (pid as u32, class)).collect()
+    }
+
+    /// What the kernel has counted of known behaviour.
+    pub fn seen(&self) -> Vec<(SeenKey, Seen)> {
+        // An entry can be evicted while the map is read: it is skipped.
+        self.seen.iter().filter_map(Result::ok).map(|(k, v)| (k.0, v.0)).collect()
+    }
+
+    /// The rings, once: they belong to the thread that drains them.
+    pub fn take_rings(&mut self) -> Option<Rings> {
+        self.rings.take()
+    }
+
+    /// Members and unread events of an earlier instance that was killed or stopped.
+    pub fn inherited(&self) -> &Inherited {
+        &self.inherited
+    }
+
+    /// Removes the earlier instance's programs, once its members are this one's. Returns how many
+    /// instances went.
+    pub fn retire_inherited(&mut self) -> usize {
+        self.pins.as_ref().map_or(0, pins::Instance::remove_earlier)
+    }
+
+    /// Removes everything that any instance pinned under `pin_dir`: enforcement ends. Returns how
+    /// many instances went.
+    ///
+    /// # Errors
+    /// A pin cannot be removed.
+    pub fn detach(pin_dir: &Path) -> Result<usize, KernelError> {
+        pins::remove_all(pin_dir)
+    }
+}

@@ -1,0 +1,191 @@
+//! Pins: links and maps kept in a bpf file system, so that enforcement outlives the daemon.
+//!
+//! Each start makes an instance directory `<pin_dir>/v<ABI>/<n>/`. A new instance attaches beside
+//! the old one, takes over its members and unread verdicts, and only then removes it: there is no
+//! moment without enforcement, and no map of another layout is ever reopened.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, RingBuf},
+};
+use monitor_common::{ABI, class::ClassId, limits::MAX_PIDS};
+
+use super::{KernelError, mmap::Mapped};
+
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+/// Maps that the next instance reads.
+const PINNED_MAPS: [&str; 3] = ["MEMBER", "VERDICTS", "SEEN"];
+
+/// What an earlier instance left.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// Its members.
+    pub members: Vec<(u32, ClassId)>,
+    /// Verdicts that nobody has read: raw events.
+    pub verdicts: Vec<Vec<u8>>,
+    /// How many instances there were.
+    pub instances: usize,
+}
+
+/// This start's directory of pins.
+#[derive(Debug)]
+pub struct Instance {
+    root: PathBuf,
+    number: u64,
+}
+
+impl Instance {
+    /// Makes the next instance's directory, mounting a bpf file system at `/sys/fs/bpf` if there is
+    /// none.
+    ///
+    /// # Errors
+    /// The directory is not on a bpf file system or cannot be made.
+    pub fn create(pin_dir: &Path) -> Result<Self, KernelError> {
+        let error = |what: String| KernelError::Pins { path: pin_dir.into(), what };
+        if pin_dir.as_os_str().is_empty() {
+            return Err(error("pin_dir must not be empty; use /sys/fs/bpf/slmguard".into()));
+        }
+        ensure_bpf_fs(pin_dir).map_err(error)?;
+        let root = pin_dir.join(format!("v{ABI}"));
+        fs::create_dir_all(&root).map_err(|e| error(format!("cannot be made: {e}")))?;
+        let number = numbers(&root).into_iter().max().unwrap_or(0) + 1;
+        let instance = Self { root, number };
+        for part in ["links", "maps"] {
+            fs::create_dir_all(instance.dir().join(part)).map_err(|e| error(format!("cannot be made: {e}")))?;
+        }
+        Ok(instance)
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.join(self.number.to_string())
+    }
+
+    /// Where a hook's link is pinned.
+    pub fn link_path(&self, hook: &str) -> PathBuf {
+        self.dir().join("links").join(hook)
+    }
+
+    /// Pins the maps that the next instance reads.
+    ///
+    /// # Errors
+    /// A map cannot be pinned.
+    pub fn pin_maps(&self, loaded: &Ebpf) -> Result<(), KernelError> {
+        for name in PINNED_MAPS {
+            let path = self.dir().join("maps").join(name);
+            let map = loaded.map(name).ok_or(KernelError::Map { map: name, what: "not in the object".into() })?;
+            let data = match map {
+                Map::Array(d) | Map::RingBuf(d) | Map::LruHashMap(d) => d,
+                _ => return Err(KernelError::Map { map: name, what: "of another type".into() }),
+            };
+            data.pin(&path).map_err(|e| KernelError::Pins { path, what: super::load::brief(&e) })?;
+        }
+        Ok(())
+    }
+
+    /// Reads what earlier instances left. What cannot be read is left out: their programs are
+    /// removed all the same once this instance is in force.
+    pub fn read_earlier(&self) -> Inherited {
+        let mut all = Inherited::default();
+        for number in numbers(&self.root).into_iter().filter(|n| *n < self.number) {
+            let maps = self.root.join(number.to_string()).join("maps");
+            all.instances += 1;
+            if let Ok(data) = MapData::from_pin(maps.join("MEMBER"))
+                && let Ok(members) = Mapped::<u16>::new("MEMBER", data.fd(), MAX_PIDS as usize)
+            {
+                all.members.extend(members.non_zero().map(|(pid, class)| (pid as u32, class)));
+            }
+            if let Ok(data) = MapData::from_pin(maps.join("VERDICTS"))
+                && let Ok(mut ring) = RingBuf::try_from(Map::RingBuf(data))
+            {
+                while let Some(event) = ring.next() {
+                    all.verdicts.push(event.to_vec());
+                }
+            }
+        }
+        all
+    }
+
+    /// Removes this instance: its start failed.
+    pub fn remove(&self) {
+        if let Err(e) = remove_instance(&self.dir()) {
+            tracing::warn!(dir = %self.dir().display(), error = %e, "pins of a failed start cannot be removed");
+        }
+    }
+
+    /// Removes earlier instances. Returns how many went.
+    pub fn remove_earlier(&self) -> usize {
+        numbers(&self.root)
+            .into_iter()
+            .filter(|n| *n < self.number)
+            .filter(|n| match remove_instance(&self.root.join(n.to_string())) {
+                Ok(()) => true,
+                Err(e) => {
+                    tracing::warn!(instance = n, error = %e, "an earlier instance's pins cannot be removed");
+                    false
+                }
+            })
+            .count()
+    }
+}
+
+/// Removes every instance of every ABI under `pin_dir`.
+///
+/// # Errors
+/// A pin cannot be removed.
+pub fn remove_all(pin_dir: &Path) -> Result<usize, KernelError> {
+    let error = |e: io::Error| KernelError::Pins { path: pin_dir.into(), what: format!("cannot be removed: {e}") };
+    let mut removed = 0;
+    for root in entries(pin_dir).into_iter().filter(|p| p.is_dir()) {
+        for number in numbers(&root) {
+            remove_instance(&root.join(number.to_string())).map_err(error)?;
+            removed += 1;
+        }
+        fs::remove_dir(&root).map_err(error)?;
+    }
+    if pin_dir.is_dir() {
+        fs::remove_dir(pin_dir).map_err(error)?;
+    }
+    Ok(removed)
+}
+
+/// Links go first: what still runs must not lose its maps.
+fn remove_instance(dir: &Path) -> io::Result<()> {
+    for part in ["links", "maps"] {
+        for pin in entries(&dir.join(part)) {
+            fs::remove_file(pin)?;
+        }
+        fs::remove_dir(dir.join(part))?;
+    }
+    fs::remove_dir(dir)
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default()
+}
+
+fn numbers(root: &Path) -> Vec<u64> {
+    entries(root).iter().filter_map(|p| p.file_name()?.to_str()?.parse().ok()).collect()
+}
+
+fn ensure_bpf_fs(pin_dir: &Path) -> Result<(), String> {
+    let is_bpf = |p: &Path| {
+        nix::sys::statfs::statfs(p).is_ok_and(|s| s.filesystem_type().0 as i64 == BPF_FS_MAGIC)
+    };
+    let existing = pin_dir.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+    if is_bpf(existing) {
+        return Ok(());
+    }
+    let usual = Path::new("/sys/fs/bpf");
+    if pin_dir.starts_with(usual) && usual.is_dir() {
+        use nix::mount::{MsFlags, mount};
+        mount(Some("bpf"), usual, Some("bpf"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, Some("mode=0700"))
+            .map_err(|e| format!("no bpf file system is mounted at {}, and mounting one failed: {e}", usual.display()))?;
+        return Ok(());
+    }
+    Err("is not on a bpf file system; use a directory below /sys/fs/bpf".into())
+}

@@ -1,0 +1,203 @@
+//! Policies in the kernel: installed whole under a fresh number, then switched to with one store
+//! per class, then the old one is taken away. There is no moment without a policy.
+
+use std::collections::BTreeMap;
+
+use aya::maps::{Array, HashMap, Map, MapData, lpm_trie::{Key, LpmTrie}};
+use monitor_common::{
+    class::ClassId,
+    endpoint::{DestinationKey, INVARIANT_POLICY},
+    limits::{MAX_DESTINATIONS, MAX_POLICIES, MAX_TRANSITIONS},
+    path::{POLICY_DENIES_DESTINATIONS, PolicyRoot, State, TransitionKey},
+};
+use slmguard_core::decide::{automaton::Automaton, policy::PolicyImage};
+
+use super::{Kernel, KernelError, plain::Plain};
+
+/// What is installed under one number.
+#[derive(Default)]
+struct Installed {
+    destinations: Vec<(u32, DestinationKey)>,
+    transitions: Vec<TransitionKey>,
+    classes: Vec<ClassId>,
+}
+
+/// The maps of policies, and what is in them.
+pub struct Policies {
+    roots: Array<MapData, Plain<PolicyRoot>>,
+    destinations: LpmTrie<MapData, Plain<DestinationKey>, u32>,
+    transitions: HashMap<MapData, Plain<TransitionKey>, Plain<State>>,
+    installed: BTreeMap<u32, Installed>,
+    invariants: Vec<(u32, DestinationKey)>,
+    next_state: u32,
+}
+
+impl Policies {
+    /// Takes the maps.
+    pub fn new(roots: Map, destinations: Map, transitions: Map) -> Result<Self, KernelError> {
+        Ok(Self {
+            roots: Array::try_from(roots).map_err(KernelError::map("POLICIES"))?,
+            destinations: LpmTrie::try_from(destinations).map_err(KernelError::map("DESTINATIONS"))?,
+            transitions: HashMap::try_from(transitions).map_err(KernelError::map("TRANSITIONS"))?,
+            installed: BTreeMap::new(),
+            invariants: vec![],
+            next_state: 1,
+        })
+    }
+
+    /// Number for the first state of the next automaton.
+    pub fn next_state(&self) -> u32 {
+        self.next_state
+    }
+
+    fn free_number(&self) -> Result<u32, KernelError> {
+        // Policy 0 is what a class without a policy points to: always empty.
+        (1..MAX_POLICIES).find(|n| !self.installed.contains_key(n)).ok_or(KernelError::Full {
+            what: "policies",
+            have: self.installed.len() + 1,
+            limit: MAX_POLICIES as usize - 1,
+            advice: "guard fewer workloads with one daemon",
+        })
+    }
+
+    fn check_room(&self, destinations: usize, transitions: usize) -> Result<(), KernelError> {
+        let used: (usize, usize) = self.installed.values().fold((self.invariants.len(), 0), |(d, t), p| {
+            (d + p.destinations.len(), t + p.transitions.len())
+        });
+        let full = |what, have, limit: u32| KernelError::Full {
+            what,
+            have,
+            limit: limit as usize,
+            advice: "generalise paths or destinations with patterns in the workload's allow rules",
+        };
+        if used.0 + destinations > MAX_DESTINATIONS as usize {
+            return Err(full("destinations", used.0 + destinations, MAX_DESTINATIONS));
+        }
+        if used.1 + transitions > MAX_TRANSITIONS as usize {
+            return Err(full("path transitions", used.1 + transitions, MAX_TRANSITIONS));
+        }
+        Ok(())
+    }
+
+    fn insert_destination(&mut self, (bits, key): (u32, DestinationKey)) -> Result<(), KernelError> {
+        self.destinations
+            .insert(&Key::new(bits, Plain(key)), 1, 0)
+            .map_err(KernelError::map("DESTINATIONS"))
+    }
+
+    fn insert_automaton(&mut self, a: &Automaton) -> Result<(), KernelError> {
+        for (key, state) in &a.transitions {
+            self.transitions
+                .insert(Plain(*key), Plain(*state), 0)
+                .map_err(KernelError::map("TRANSITIONS"))?;
+            self.next_state = self.next_state.max(state.state + 1).max(key.state + 1);
+        }
+        self.next_state = self.next_state.max(a.root.state + 1);
+        Ok(())
+    }
+
+    fn install(&mut self, image: &PolicyImage) -> Result<u32, KernelError> {
+        let number = self.free_number()?;
+        self.check_room(
+            image.destinations.len() + image.denied.len(),
+            image.allow.transitions.len() + image.deny.transitions.len(),
+        )?;
+        let mut installed = Installed::default();
+        let wanted = image
+            .destinations
+            .iter()
+            .map(|(bits, key)| (*bits, DestinationKey { policy: number, ..*key }))
+            .chain(image.denied.iter().map(|(bits, key)| {
+                (*bits, DestinationKey { policy: number | monitor_common::endpoint::DENIED, ..*key })
+            }));
+        for entry in wanted {
+            self.insert_destination(entry)?;
+            installed.destinations.push(entry);
+        }
+        for a in [&image.allow, &image.deny] {
+            self.insert_automaton(a)?;
+            installed.transitions.extend(a.transitions.iter().map(|(k, _)| *k));
+        }
+        let flags = if image.denied.is_empty() { 0 } else { POLICY_DENIES_DESTINATIONS };
+        let root = PolicyRoot { allow: image.allow.root, deny: image.deny.root, version: image.version, flags };
+        self.roots.set(number, Plain(root), 0).map_err(KernelError::map("POLICIES"))?;
+        self.installed.insert(number, installed);
+        Ok(number)
+    }
+
+    fn remove(&mut self, number: u32) {
+        let Some(old) = self.installed.remove(&number) else { return };
+        let _ = self.roots.set(number, Plain(PolicyRoot::default()), 0);
+        for (bits, key) in old.destinations {
+            let _ = self.destinations.remove(&Key::new(bits, Plain(key)));
+        }
+        for key in old.transitions {
+            let _ = self.transitions.remove(&Plain(key));
+        }
+    }
+}
+
+impl Kernel {
+    /// First state number for the next call of the policy compiler: state numbers are never used
+    /// twice, so that an automaton in use is never touched.
+    pub fn next_state(&self) -> u32 {
+        self.policies.next_state()
+    }
+
+    /// Installs a policy and switches classes to it: each class changes with one store. `classes`
+    /// holds, per class, the modes and flags of its control word. Policies that no class uses any
+    /// more are removed. Returns the policy's number.
+    ///
+    /// # Errors
+    /// It does not fit; the old policy stays in force.
+    pub fn publish(&mut self, classes: &[(ClassId, u64)], image: &PolicyImage) -> Result<u32, KernelError> {
+        let number = self.policies.install(image)?;
+        for (class, bits) in classes {
+            self.control.set(*class as usize, bits & !0xffff_ffff | number as u64);
+        }
+        let changed: Vec<ClassId> = classes.iter().map(|(c, _)| *c).collect();
+        for (n, p) in &mut self.policies.installed {
+            if *n != number {
+                p.classes.retain(|c| !changed.contains(c));
+            } else {
+                p.classes.clone_from(&changed);
+            }
+        }
+        let unused: Vec<u32> =
+            self.policies.installed.iter().filter(|(_, p)| p.classes.is_empty()).map(|(n, _)| *n).collect();
+        if !unused.is_empty() {
+            // A program on another processor may still be walking the old policy.
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        for n in unused {
+            self.policies.remove(n);
+        }
+        Ok(number)
+    }
+
+    /// Sets the control word of a class that has no policy.
+    pub(super) fn set_control(&self, class: ClassId, word: u64) {
+        self.control.set(class as usize, word);
+    }
+
+    /// Sets the destinations that are denied to everybody, replacing the earlier ones.
+    ///
+    /// # Errors
+    /// They do not fit.
+    pub fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError> {
+        let wanted: Vec<(u32, DestinationKey)> = endpoints
+            .iter()
+            .map(|(bits, key)| (*bits, DestinationKey { policy: INVARIANT_POLICY, ..*key }))
+            .collect();
+        for entry in &wanted {
+            self.policies.insert_destination(*entry)?;
+        }
+        let gone = std::mem::replace(&mut self.policies.invariants, wanted);
+        for (bits, key) in gone {
+            if !self.policies.invariants.contains(&(bits, key)) {
+                let _ = self.policies.destinations.remove(&Key::new(bits, Plain(key)));
+            }
+        }
+        Ok(())
+    }
+}
