@@ -142,7 +142,7 @@ fn up(s: &mut Scratch) -> Option<Option<(u64, u64)>> {
         return Some(None);
     }
     s.dentry = parent;
-    Some(Some((below_256(length >> 32), name)))
+    Some(Some((length >> 32, name)))
 }
 
 /// One step of the hashing walk; true stops it.
@@ -155,6 +155,8 @@ fn hash_step(s: &mut Scratch) -> Option<bool> {
         s.flags |= STUCK;
         return Some(true);
     }
+    // Masked here, beside its use: the verifier loses a bound that travels through memory.
+    let length = below_256(length);
     // SAFETY: at most 255 bytes into a buffer of 264.
     let r = unsafe { bpf_probe_read_kernel((&raw mut s.name).cast(), length as u32, name as *const c_void) };
     if r != 0 {
@@ -301,9 +303,12 @@ unsafe extern "C" fn text_callback(_: u32, context: *mut c_void) -> i64 {
     let Some((length, name)) = step else {
         return (s.flags != 0) as i64;
     };
+    let length = below_256(length);
     if (s.position as u64) < length + 1 {
         return 1;
     }
+    // Once more: Linux 6.12 forgets the bound at the comparison above.
+    let length = below_256(length);
     let start = below_1024(s.position as u64 - length);
     // SAFETY: at most 255 bytes behind an offset below the path's size; what reaches behind it
     // lands in `spill`.

@@ -11,7 +11,7 @@ use aya::{
 use super::{
     HookStatus, KernelError, StartOptions, Tier,
     btf::KernelOffsets,
-    load::{brief, program},
+    load::{Loaded, brief, program},
     pins::Instance,
     preflight::Facts,
     table::{Attach, Row, TABLE},
@@ -30,13 +30,13 @@ pub struct Attached {
 /// # Errors
 /// An essential hook cannot be attached, or a link cannot be pinned.
 pub fn attach(
-    loaded: &mut Ebpf,
-    tier: Tier,
+    loaded: &mut Loaded,
     options: &StartOptions,
     facts: &Facts,
     offsets: &KernelOffsets,
     pins: Option<&Instance>,
 ) -> Result<Attached, KernelError> {
+    let tier = loaded.tier;
     let cgroup = File::open(&facts.cgroup2).map_err(|e| KernelError::Feature {
         what: format!("{} cannot be opened: {e}", facts.cgroup2.display()),
         advice: "check the cgroup v2 mount".into(),
@@ -55,9 +55,9 @@ pub fn attach(
             guards: row.guards,
             reason: None,
         };
-        status.reason = obstacle(row, tier, options, offsets, facts);
+        status.reason = obstacle(row, options, offsets, loaded);
         if status.reason.is_none() {
-            match attach_one(loaded, row, &cgroup) {
+            match attach_one(&mut loaded.object, row, &cgroup) {
                 Ok(link) => {
                     status.attached = true;
                     keep(row, link, pins, &mut all.links)?;
@@ -81,12 +81,11 @@ pub fn attach(
 }
 
 /// Why a hook is not even tried.
-fn obstacle(row: &Row, tier: Tier, options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> Option<String> {
-    if row.only.is_some_and(|t| t != tier) {
-        return Some(match tier {
+fn obstacle(row: &Row, options: &StartOptions, offsets: &KernelOffsets, loaded: &Loaded) -> Option<String> {
+    if row.only.is_some_and(|t| t != loaded.tier) {
+        return Some(match loaded.tier {
             Tier::Lsm => "the lsm tier does this better".into(),
-            Tier::Cgroup => super::load::lsm_obstacle(facts)
-                .unwrap_or_else(|| "this kernel does not run BPF LSM programs".into()),
+            Tier::Cgroup => loaded.no_lsm.clone().unwrap_or_default(),
         });
     }
     if options.disable.iter().any(|d| d == row.name) {

@@ -1,6 +1,9 @@
 //! Loading the object: settings frozen, maps made, tier found by trying.
 
-use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel, programs::Lsm};
+use aya::{
+    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    programs::{Lsm, ProgramError},
+};
 use monitor_common::hash;
 
 use super::{
@@ -14,32 +17,47 @@ use super::{
 /// The kernel programs, embedded at build time; empty in a build without them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/slmguard.bpf.o"));
 
+/// Names a file that gets the verifier's whole log when it refuses a program (for contributors).
+const VERIFIER_LOG: &str = "SLMGUARD_VERIFIER_LOG";
+
+/// What was loaded.
+pub struct Loaded {
+    /// The object: maps made, programs not yet attached.
+    pub object: Ebpf,
+    /// The tier it was loaded for.
+    pub tier: Tier,
+    /// Why that is not the LSM tier.
+    pub no_lsm: Option<String>,
+}
+
 /// Loads the object for the best tier that the options and the kernel allow.
 ///
 /// # Errors
 /// No object in this build, or one that this kernel refuses altogether; LSM demanded where it does
 /// not work.
-pub fn load(options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> Result<(Ebpf, Tier), KernelError> {
+pub fn load(options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> Result<Loaded, KernelError> {
     if OBJECT.is_empty() {
         return Err(KernelError::NoPrograms);
     }
-    if options.tier != TierChoice::Cgroup {
+    let no_lsm = if options.tier == TierChoice::Cgroup {
+        "kernel.tier is \"cgroup\"".to_owned()
+    } else {
         match try_lsm(options, offsets, facts) {
-            Ok(loaded) => return Ok((loaded, Tier::Lsm)),
-            Err(why) if options.tier == TierChoice::Lsm => {
-                return Err(KernelError::Feature {
-                    what: format!("the lsm tier is demanded but does not work here: {why}"),
-                    advice: "boot with `bpf` in the lsm= list, or set kernel.tier = \"auto\"".into(),
-                });
-            }
-            Err(why) => tracing::debug!(%why, "no BPF LSM: using the cgroup tier"),
+            Ok(object) => return Ok(Loaded { object, tier: Tier::Lsm, no_lsm: None }),
+            Err(why) => why,
         }
+    };
+    if options.tier == TierChoice::Lsm {
+        return Err(KernelError::Feature {
+            what: format!("the lsm tier is demanded but does not work here: {no_lsm}"),
+            advice: "boot with `bpf` in the lsm= list, or set kernel.tier = \"auto\"".into(),
+        });
     }
-    Ok((object(options, offsets, Tier::Cgroup)?, Tier::Cgroup))
+    Ok(Loaded { object: object(options, offsets, Tier::Cgroup)?, tier: Tier::Cgroup, no_lsm: Some(no_lsm) })
 }
 
-/// Why there is no LSM tier here, for `doctor`; `None` if the list of modules allows it.
-pub fn lsm_obstacle(facts: &Facts) -> Option<String> {
+/// Why there is no LSM tier here; `None` if the list of modules allows it.
+fn lsm_obstacle(facts: &Facts) -> Option<String> {
     match &facts.lsm {
         Some(list) if !list.iter().any(|m| m == "bpf") => {
             Some(format!("`bpf` is not among the active security modules ({})", list.join(",")))
@@ -57,7 +75,12 @@ fn try_lsm(options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> Re
     for row in TABLE {
         let Attach::Lsm(hook) = row.attach else { continue };
         let program: &mut Lsm = program(&mut loaded, row.name).map_err(|e| e.to_string())?;
-        program.load(hook, &btf).map_err(|e| format!("{}: {}", row.name, brief(&e)))?;
+        program.load(hook, &btf).map_err(|e| match e {
+            ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
+                "this kernel does not let BPF LSM programs be loaded (EPERM)".to_owned()
+            }
+            e => format!("{}: {}", row.name, brief(&e)),
+        })?;
     }
     Ok(loaded)
 }
@@ -67,8 +90,12 @@ fn object(options: &StartOptions, offsets: &KernelOffsets, tier: Tier) -> Result
     let values = Plain(offsets.values);
     let (proc, own) = (hash::component(options.key, b"proc"), hash::component(options.key, b"self"));
     let judges = (tier == Tier::Cgroup) as u32;
+    let level = match std::env::var_os(VERIFIER_LOG) {
+        Some(_) => VerifierLogLevel::STATS | VerifierLogLevel::DEBUG,
+        None => VerifierLogLevel::STATS,
+    };
     EbpfLoader::new()
-        .verifier_log_level(VerifierLogLevel::STATS)
+        .verifier_log_level(level)
         .allow_unsupported_maps()
         .override_global("OFFSETS", &values, true)
         .override_global("HASH_KEY", &key, true)
@@ -101,6 +128,11 @@ pub fn brief(error: &(dyn std::error::Error + 'static)) -> String {
             text = format!("{text}: {c_text}");
         }
         cause = c.source();
+    }
+    if let Some(file) = std::env::var_os(VERIFIER_LOG)
+        && let Err(e) = std::fs::write(&file, &text)
+    {
+        tracing::warn!(error = %e, "the verifier's log cannot be written");
     }
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     let kept = if lines.len() > 8 {

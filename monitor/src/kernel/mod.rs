@@ -148,9 +148,9 @@ impl Kernel {
     pub fn start(options: &StartOptions) -> Result<Self, KernelError> {
         let facts = preflight::check()?;
         let offsets = btf::offsets(&facts.btf)?;
-        let (loaded, tier) = load::load(options, &offsets, &facts)?;
+        let loaded = load::load(options, &offsets, &facts)?;
         let pins = options.pin_dir.as_deref().map(pins::Instance::create).transpose()?;
-        let started = Self::attach(options, loaded, tier, &facts, &offsets, pins.as_ref());
+        let started = Self::attach(options, loaded, &facts, &offsets, pins.as_ref());
         match started {
             Ok(mut kernel) => {
                 kernel.inherited = pins.as_ref().map(pins::Instance::read_earlier).unwrap_or_default();
@@ -169,13 +169,14 @@ impl Kernel {
 
     fn attach(
         options: &StartOptions,
-        mut loaded: aya::Ebpf,
-        tier: Tier,
+        mut loaded: load::Loaded,
         facts: &preflight::Facts,
         offsets: &btf::KernelOffsets,
         pins: Option<&pins::Instance>,
     ) -> Result<Self, KernelError> {
-        let attached = attach::attach(&mut loaded, tier, options, facts, offsets, pins)?;
+        let attached = attach::attach(&mut loaded, options, facts, offsets, pins)?;
+        let tier = loaded.tier;
+        let mut loaded = loaded.object;
         if let Some(pins) = pins {
             pins.pin_maps(&loaded)?;
         }
