@@ -1,0 +1,194 @@
+//! Alert: the value every sink sends, and its formats. A format is a projection of [`Alert`];
+//! none of them can say what the value does not.
+
+mod json;
+mod mapping;
+#[cfg(test)]
+mod tests;
+
+pub use mapping::{Mapping, mapping};
+use monitor_common::{
+    event::Verdict,
+    path::permission::{READ, WRITE},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decision::Decision,
+    observation::Fact,
+    time::rfc3339,
+    workload::{hook_name, mode_name, phase_name, role_name, verdict_name},
+};
+
+/// What an operator is told. All text in it is already escaped ([`crate::text::escape`]).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// Unique and sortable by time.
+    pub id: String,
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// Host name.
+    pub host: String,
+    /// Workload.
+    pub workload: String,
+    /// Role of the process.
+    pub role: String,
+    /// Phase of the process.
+    pub phase: String,
+    /// Mode that applied to the family.
+    pub mode: String,
+    /// `connect`, `send`, `open`, `exec`.
+    pub kind: String,
+    /// Destination or path.
+    pub subject: String,
+    /// How a file was asked for: `read`, `write`, `read+write`; absent for other kinds.
+    pub access: Option<String>,
+    /// `audited`, `would_block`, `blocked`, `killed`.
+    pub verdict: String,
+    /// True only if the operation did not take effect.
+    pub prevented: bool,
+    /// `lsm` or `cgroup`.
+    pub tier: String,
+    /// Hook that decided.
+    pub hook: String,
+    /// How bad.
+    pub severity: Severity,
+    /// Why, in sentences.
+    pub reasons: Vec<String>,
+    /// The nearest known subjects, at most three.
+    pub nearest: Vec<String>,
+    /// Who.
+    pub process: ProcessInfo,
+    /// Version of the policy that decided.
+    pub policy_version: u64,
+    /// ATT&CK technique ids.
+    pub attack: Vec<String>,
+    /// ATLAS technique ids.
+    pub atlas: Vec<String>,
+    /// OWASP ids.
+    pub owasp: Vec<String>,
+    /// Occurrences that this alert stands for.
+    pub count: u64,
+    /// First of them, RFC 3339.
+    pub first_seen: String,
+    /// Last of them, RFC 3339.
+    pub last_seen: String,
+}
+
+/// How bad, in OCSF's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// For the record.
+    Info,
+    /// Unusual.
+    Low,
+    /// A deviation.
+    Medium,
+    /// A deviation of a kind that attacks are made of.
+    High,
+    /// A breach of an invariant.
+    Critical,
+}
+
+/// A process as alerts and events show it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessInfo {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Start, nanoseconds since boot.
+    pub start_time: u64,
+    /// Path of its program.
+    pub exe: String,
+    /// Arguments.
+    pub argv: Vec<String>,
+    /// User.
+    pub uid: u32,
+    /// Path of its cgroup, or `#id` where the path is not known.
+    pub cgroup: String,
+    /// `pid exe` of parent, grandparent, …
+    pub ancestors: Vec<String>,
+    /// It was running before the daemon and was found in /proc.
+    pub adopted: bool,
+}
+
+/// What an alert says that its decision does not know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertContext {
+    /// Unique and sortable by time.
+    pub id: String,
+    /// Host name.
+    pub host: String,
+    /// `lsm` or `cgroup`.
+    pub tier: String,
+    /// Who.
+    pub process: ProcessInfo,
+    /// Version of the policy that decided.
+    pub policy_version: u64,
+}
+
+impl Alert {
+    /// The alert for a decision.
+    pub fn from_decision(decision: &Decision, context: AlertContext) -> Self {
+        let seen = &decision.observation;
+        let Mapping {
+            attack,
+            atlas,
+            owasp,
+            severity,
+        } = mapping(seen);
+        let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        let time = rfc3339(seen.time);
+        Self {
+            id: context.id,
+            time: time.clone(),
+            host: context.host,
+            workload: seen.scope.workload.clone(),
+            role: role_name(seen.scope.role).into(),
+            phase: phase_name(seen.scope.phase).into(),
+            mode: mode_name(seen.mode).into(),
+            kind: seen.fact.kind().into(),
+            subject: seen.subject(),
+            access: access(&seen.fact).map(str::to_owned),
+            verdict: verdict_name(seen.verdict).into(),
+            prevented: prevented(&seen.fact, seen.verdict),
+            tier: context.tier,
+            hook: hook_name(seen.hook).into(),
+            severity,
+            reasons: decision.reasons.clone(),
+            nearest: decision.nearest.clone(),
+            process: context.process,
+            policy_version: context.policy_version,
+            attack: owned(attack),
+            atlas: owned(atlas),
+            owasp: owned(owasp),
+            count: seen.count,
+            first_seen: time.clone(),
+            last_seen: time,
+        }
+    }
+}
+
+/// How a file was asked for.
+fn access(fact: &Fact) -> Option<&'static str> {
+    let Fact::Open(file) = fact else {
+        return None;
+    };
+    match file.access & (READ | WRITE) {
+        READ => Some("read"),
+        WRITE => Some("write"),
+        0 => None,
+        _ => Some("read+write"),
+    }
+}
+
+/// Whether the operation did not take effect. A program that was killed before its first
+/// instruction did not run; a file that was opened by a process that was killed for it was open
+/// for a moment, in which another thread can have used it.
+fn prevented(fact: &Fact, verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Blocked => true,
+        Verdict::Killed => matches!(fact, Fact::Exec { .. }),
+        Verdict::Known | Verdict::New | Verdict::WouldBlock | Verdict::Audited => false,
+    }
+}

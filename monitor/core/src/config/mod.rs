@@ -1,0 +1,10 @@
+//! Configuration as a value: what the TOML files say, and whether it makes sense. Reading files is
+//! the shell's work; whether an executable, a user or a unit exists is found out there, too.
+
+#[cfg(test)]
+mod tests;
+mod types;
+mod validate;
+
+pub use types::{Alerts, Config, Kernel, Log, Metrics, Process, Rules, Workload};
+pub use validate::{Problem, alerts_file, is_workload_name, metrics_address, validate};

@@ -1,0 +1,162 @@
+//! The configuration as types: what a TOML file can hold.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Directory of the store, mode 0700.
+    pub state_dir: PathBuf,
+    /// Unix socket of the local API.
+    pub socket: PathBuf,
+    /// Directory on a bpf file system that holds pinned links and maps.
+    pub pin_dir: PathBuf,
+    /// Metrics endpoint.
+    pub metrics: Metrics,
+    /// The daemon's own log.
+    pub log: Log,
+    /// Where alerts go.
+    pub alerts: Alerts,
+    /// Kernel programs.
+    pub kernel: Kernel,
+    /// Workloads.
+    #[serde(rename = "workload")]
+    pub workloads: Vec<Workload>,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// `address:port`, or `off`.
+    pub listen: String,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`.
+    pub level: String,
+    /// `human` or `json`.
+    pub format: String,
+}
+
+/// `[alerts]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// JSON-lines file; default `alerts.jsonl` in the state directory.
+    pub file: Option<PathBuf>,
+}
+
+/// `[kernel]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kernel {
+    /// `auto`, `lsm` or `cgroup`.
+    pub tier: String,
+    /// Hooks that are left out on purpose; reported as degraded.
+    pub disable_hooks: Vec<String>,
+}
+
+/// `[[workload]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workload {
+    /// Its name.
+    pub name: String,
+    /// Mode at first sight.
+    #[serde(default = "learn")]
+    pub mode: String,
+    /// How its processes are recognised.
+    #[serde(rename = "process", default)]
+    pub processes: Vec<Process>,
+    /// What the operator allows besides what is learned.
+    #[serde(default)]
+    pub allow: Rules,
+    /// What the operator forbids, whatever is learned.
+    #[serde(default)]
+    pub deny: Rules,
+    /// What happens where the tier cannot deny: per role, `kill` or `alert`.
+    #[serde(default)]
+    pub undeniable: std::collections::BTreeMap<String, String>,
+}
+
+/// `[[workload.process]]`: all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// Role that a match gets.
+    pub role: String,
+    /// Path of the executable; matched by device and inode.
+    pub exe: Option<PathBuf>,
+    /// Each must equal an argument, or the last path component of one.
+    #[serde(default)]
+    pub argv: Vec<String>,
+    /// cgroup v2 path, that one or any below.
+    pub cgroup: Option<String>,
+    /// systemd unit.
+    pub unit: Option<String>,
+    /// User name or id.
+    pub user: Option<String>,
+}
+
+/// Operator rules.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rules {
+    /// `address[/prefix]:port[/tcp|udp]`, port `*` for any.
+    pub connect: Vec<String>,
+    /// Path patterns; `*` one component, `**` any number of them.
+    pub read: Vec<String>,
+    /// Path patterns.
+    pub write: Vec<String>,
+    /// Path patterns.
+    pub exec: Vec<String>,
+}
+
+fn learn() -> String {
+    "learn".into()
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/slmguard".into(),
+            socket: "/run/slmguard/api.sock".into(),
+            pin_dir: "/sys/fs/bpf/slmguard".into(),
+            metrics: Metrics::default(),
+            log: Log::default(),
+            alerts: Alerts::default(),
+            kernel: Kernel::default(),
+            workloads: vec![],
+        }
+    }
+}
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:9464".into(),
+        }
+    }
+}
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".into(),
+            format: "human".into(),
+        }
+    }
+}
+impl Default for Kernel {
+    fn default() -> Self {
+        Self {
+            tier: "auto".into(),
+            disable_hooks: vec![],
+        }
+    }
+}

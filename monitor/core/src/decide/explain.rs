@@ -1,0 +1,243 @@
+//! From an observation to a decision: what follows, and why, in sentences for a person.
+//!
+//! The kernel has judged already; this explains its verdict and says what the operator can do. It
+//! must not judge again: a verdict is never made better or worse here.
+
+use monitor_common::{
+    class::{Family, Mode},
+    event::Verdict,
+    path::permission::{READ, WRITE},
+};
+
+use super::invariants::{guarded_endpoint, guarded_file};
+use crate::{
+    baseline::{Baseline, is_learnable},
+    decision::{Decision, Outcome},
+    observation::{Fact, Observation},
+    workload::{mode_name, phase_name, role_name},
+};
+
+/// How many similar subjects a decision shows.
+const NEAREST: usize = 3;
+
+/// What is made of an observation. The baseline is the one that holds now; the observation has not
+/// been absorbed yet.
+pub fn decide(observation: Observation, baseline: &Baseline) -> Decision {
+    let (outcome, reasons) = if observation.families().is_empty() {
+        (Outcome::Count, vec![])
+    } else if observation.verdict.is_adverse() {
+        (Outcome::Alert, alert_reasons(&observation, baseline))
+    } else if is_learnable(&observation) {
+        (
+            Outcome::Learn,
+            vec![format!(
+                "{} It is new, and the mode is learn.",
+                what(&observation)
+            )],
+        )
+    } else if observation.verdict == Verdict::New {
+        let why = "Its path is not known from the root, so it cannot be learned.";
+        (Outcome::Count, vec![what(&observation), why.into()])
+    } else {
+        (Outcome::Count, vec![])
+    };
+    let nearest = if outcome == Outcome::Alert {
+        nearest(&observation, baseline)
+    } else {
+        vec![]
+    };
+    Decision {
+        observation,
+        outcome,
+        reasons,
+        nearest,
+    }
+}
+
+fn alert_reasons(seen: &Observation, baseline: &Baseline) -> Vec<String> {
+    let mut reasons = vec![what(seen)];
+    let workload = &seen.scope.workload;
+    if seen.invariant {
+        let guarded = match &seen.fact {
+            Fact::Connect(endpoint) | Fact::Send(endpoint) => guarded_endpoint(endpoint),
+            fact => fact.file().and_then(guarded_file),
+        };
+        match guarded {
+            Some((_, kept_there)) => {
+                let verb = if seen.fact.file().is_some() {
+                    "It holds"
+                } else {
+                    "That is"
+                };
+                reasons.push(format!(
+                    "{verb} {kept_there}: out of bounds for every workload, whatever was learned or allowed."
+                ));
+                reasons.push(effect(seen));
+            }
+            None => {
+                reasons.push(
+                    "A deny rule of the operator forbids it, whatever was learned or allowed."
+                        .into(),
+                );
+                reasons.push(effect(seen));
+                reasons.push(format!(
+                    "To allow it, change [workload.deny] of workload {workload} in the configuration."
+                ));
+            }
+        }
+        return reasons;
+    }
+    let unknown = unknown_families(seen, baseline);
+    reasons.push(known_instead(seen, baseline, &unknown));
+    reasons.push(effect(seen));
+    reasons.push(how_to_allow(seen, &unknown));
+    reasons
+}
+
+/// Who did what.
+fn what(seen: &Observation) -> String {
+    let scope = &seen.scope;
+    let done = !matches!(seen.verdict, Verdict::Blocked | Verdict::Killed);
+    let verb = match (&seen.fact, done) {
+        (Fact::Connect(_), true) => "connected to",
+        (Fact::Connect(_), false) => "tried to connect to",
+        (Fact::Send(_), true) => "sent to",
+        (Fact::Send(_), false) => "tried to send to",
+        (Fact::Exec { .. }, true) => "started",
+        (Fact::Exec { .. }, false) => "tried to start",
+        (_, true) => "opened",
+        (_, false) => "tried to open",
+    };
+    let purpose = match &seen.fact {
+        Fact::Open(file) => match file.access & (READ | WRITE) {
+            READ => " for reading",
+            WRITE => " for writing",
+            0 => "",
+            _ => " for reading and writing",
+        },
+        _ => "",
+    };
+    format!(
+        "The {} of workload {} (phase {}) {verb} {}{purpose}.",
+        role_name(scope.role),
+        scope.workload,
+        phase_name(scope.phase),
+        seen.subject()
+    )
+}
+
+/// What the kernel did about it.
+fn effect(seen: &Observation) -> String {
+    match (seen.verdict, seen.mode) {
+        (Verdict::Blocked, _) => "The kernel refused it before it took effect.".into(),
+        (Verdict::Killed, _) => {
+            "This tier cannot refuse it, so the kernel killed the process before it could use the result."
+                .into()
+        }
+        (Verdict::WouldBlock, mode) => format!(
+            "It was let through because the mode is {}; in enforce it would not be.",
+            mode_name(mode)
+        ),
+        (_, Mode::Learn) => "It was let through because the mode is learn, and it was not learned.".into(),
+        _ => "It was let through: this tier cannot refuse it, and the policy says to alert rather than kill."
+            .into(),
+    }
+}
+
+/// Families of the observation in which its subject is not known; all of them if it is known in
+/// every one by now.
+fn unknown_families(seen: &Observation, baseline: &Baseline) -> Vec<Family> {
+    let subject = seen.subject();
+    let families = seen.families();
+    let unknown: Vec<_> = families
+        .iter()
+        .copied()
+        .filter(|family| baseline.get(&seen.scope, *family, &subject).is_none())
+        .collect();
+    if unknown.is_empty() {
+        families
+    } else {
+        unknown
+    }
+}
+
+fn known_instead(seen: &Observation, baseline: &Baseline, unknown: &[Family]) -> String {
+    let subject = seen.subject();
+    if unknown
+        .iter()
+        .all(|family| baseline.get(&seen.scope, *family, &subject).is_some())
+    {
+        return "It has been learned meanwhile, but was not in the policy that decided.".into();
+    }
+    let known: Vec<String> = unknown
+        .iter()
+        .map(|family| {
+            let (one, many) = match family {
+                Family::Destination => ("destination", "destinations"),
+                Family::Read => ("file that it reads", "files that it reads"),
+                Family::Write => ("file that it writes", "files that it writes"),
+                Family::Exec => ("program that it starts", "programs that it starts"),
+            };
+            match baseline.len(&seen.scope, *family) {
+                0 => format!("no {one} is known"),
+                1 => format!("it is not the one known {one}"),
+                count => format!("it is not among the {count} known {many}"),
+            }
+        })
+        .collect();
+    let sentence = known.join(", and ");
+    format!("{}{}.", sentence[..1].to_uppercase(), &sentence[1..])
+}
+
+fn how_to_allow(seen: &Observation, unknown: &[Family]) -> String {
+    let workload = &seen.scope.workload;
+    if seen.fact.file().is_some_and(|file| !file.is_whole()) {
+        return "Its path is not known from the root, so no rule can allow it.".into();
+    }
+    let rule = toml_string(&seen.subject());
+    let rules: Vec<String> = unknown
+        .iter()
+        .map(|family| {
+            let list = match family {
+                Family::Destination => "connect",
+                Family::Read => "read",
+                Family::Write => "write",
+                Family::Exec => "exec",
+            };
+            format!("{list} = [{rule}]")
+        })
+        .collect();
+    format!(
+        "To allow it, add {} to [workload.allow] of workload {workload} in the configuration.",
+        rules.join(" and ")
+    )
+}
+
+/// A TOML string: in single quotes backslashes are themselves.
+fn toml_string(text: &str) -> String {
+    if text.contains('\'') {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    } else if text.contains('\\') {
+        format!("'{text}'")
+    } else {
+        format!("\"{}\"", text.replace('"', "\\\""))
+    }
+}
+
+fn nearest(seen: &Observation, baseline: &Baseline) -> Vec<String> {
+    let subject = seen.subject();
+    let mut all: Vec<String> = vec![];
+    for family in unknown_families(seen, baseline) {
+        for near in baseline.nearest(&seen.scope, family, &subject) {
+            if !all.contains(&near) {
+                all.push(near);
+            }
+        }
+    }
+    all.truncate(NEAREST);
+    all
+}
+
+#[cfg(test)]
+#[path = "explain_tests.rs"]
+mod tests;

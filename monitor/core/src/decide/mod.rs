@@ -1,0 +1,18 @@
+//! Decide: rules become a policy for the kernel, and observations become decisions with reasons.
+//!
+//! It knows baselines, rules and invariants; it does not know how a policy reaches the kernel or
+//! how an alert reaches an operator.
+
+pub mod automaton;
+pub mod endpoint_rule;
+pub mod invariants;
+pub mod pattern;
+pub mod policy;
+
+mod control;
+mod error;
+mod explain;
+
+pub use control::{Modes, Undeniable, control};
+pub use error::CompileError;
+pub use explain::decide;

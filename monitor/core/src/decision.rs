@@ -1,0 +1,27 @@
+//! Decision: what is made of one observation, with its reasons.
+
+use crate::observation::Observation;
+
+/// What is made of one observation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// What it is about.
+    pub observation: Observation,
+    /// What follows.
+    pub outcome: Outcome,
+    /// Why, in whole sentences for a person; the most important first.
+    pub reasons: Vec<String>,
+    /// The nearest known subjects of the same family and scope, best first, at most three.
+    pub nearest: Vec<String>,
+}
+
+/// What follows from an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Known, or of no interest: counted only.
+    Count,
+    /// New while learning: becomes part of the baseline.
+    Learn,
+    /// Worth an operator's attention.
+    Alert,
+}

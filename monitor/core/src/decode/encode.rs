@@ -1,0 +1,91 @@
+//! The kernel's side for tests: events as the bytes that its programs write. Written against the
+//! layouts in [`monitor_common::event`], byte by byte, independently of the reader.
+
+use monitor_common::{
+    event::{Header, connect::ConnectEvent, process::*},
+    limits::EVENT_ARGV,
+};
+
+/// Little-endian bytes of a header; the length is filled in by [`finish`].
+pub fn header(h: &Header) -> Vec<u8> {
+    let mut b = vec![];
+    for v in [h.time, h.start_time, h.cgroup, h.count] {
+        b.extend(v.to_le_bytes());
+    }
+    for v in [h.tgid, h.pid, h.uid, h.policy, h.length] {
+        b.extend(v.to_le_bytes());
+    }
+    b.extend(h.class.to_le_bytes());
+    b.extend([h.kind, h.hook, h.verdict, h.flags, h.family, h.mode]);
+    b.extend(h.zero.to_le_bytes());
+    b.extend(h.comm);
+    b
+}
+
+/// Puts the event's length where the header has it.
+fn finish(mut b: Vec<u8>) -> Vec<u8> {
+    let length = (b.len() as u32).to_le_bytes();
+    b[48..52].copy_from_slice(&length);
+    b
+}
+
+pub fn fork(e: &ForkEvent) -> Vec<u8> {
+    let mut b = header(&e.header);
+    b.extend(e.child_start_time.to_le_bytes());
+    b.extend(e.child.to_le_bytes());
+    b.extend(e.zero.to_le_bytes());
+    finish(b)
+}
+
+pub fn exit(e: &ExitEvent) -> Vec<u8> {
+    let mut b = header(&e.header);
+    b.extend(e.status.to_le_bytes());
+    b.extend(e.zero.to_le_bytes());
+    finish(b)
+}
+
+pub fn phase(e: &PhaseEvent) -> Vec<u8> {
+    let mut b = header(&e.header);
+    b.extend(e.port.to_le_bytes());
+    b.extend(e.after.to_le_bytes());
+    b.extend(e.zero.to_le_bytes());
+    finish(b)
+}
+
+pub fn connect(e: &ConnectEvent) -> Vec<u8> {
+    let mut b = header(&e.header);
+    b.extend(e.address);
+    b.extend(e.cookie.to_le_bytes());
+    b.extend(e.port.to_le_bytes());
+    b.extend([e.protocol, e.ip]);
+    b.extend(e.zero.to_le_bytes());
+    finish(b)
+}
+
+pub fn open(h: &Header, inode: (u64, u64), access: u8, path: &[u8]) -> Vec<u8> {
+    let mut b = header(h);
+    for v in [inode.0, inode.1, 0xdead] {
+        b.extend(v.to_le_bytes());
+    }
+    b.push(access);
+    b.extend([0; 5]);
+    b.extend((path.len() as u16).to_le_bytes());
+    b.extend(path);
+    finish(b)
+}
+
+pub fn exec(h: &Header, inode: (u64, u64), after: u16, argv: &[u8], path: &[u8]) -> Vec<u8> {
+    let mut b = header(h);
+    for v in [inode.0, inode.1, 0xdead] {
+        b.extend(v.to_le_bytes());
+    }
+    b.extend(after.to_le_bytes());
+    b.extend((path.len() as u16).to_le_bytes());
+    b.extend((argv.len() as u16).to_le_bytes());
+    b.extend([0; 2]);
+    let mut room = [0xaa; EVENT_ARGV];
+    room[..argv.len()].copy_from_slice(argv);
+    b.extend(room);
+    b.extend(path);
+    finish(b)
+}

@@ -1,0 +1,125 @@
+//! Untrusted bytes made safe for text: the one place where paths, arguments and names are escaped,
+//! and where paths are taken apart.
+//!
+//! **Text form of a path**, shared by subjects, rules, baselines and alerts: components separated by
+//! `/`, each [`escape`]d; a component that is `*` stands for any one component, `**` for any number
+//! of them. An asterisk that really is in a file's name is written `\\x2a`
+//! ([`escape_component`]), so that no file can be called like a wildcard.
+
+use std::fmt::Write;
+
+/// Escapes bytes so that they can stand in any line of text: printable characters stay as they
+/// are; control characters, invalid UTF-8, bidirectional overrides, other invisible format
+/// characters and the backslash itself become `\xNN` or `\u{N}`. Reversible with [`unescape`].
+pub fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                c if is_hostile(c) => {
+                    let _ = write!(out, "\\u{{{:x}}}", c as u32);
+                }
+                c => out.push(c),
+            }
+        }
+        for b in chunk.invalid() {
+            let _ = write!(out, "\\x{b:02x}");
+        }
+    }
+    out
+}
+
+/// The bytes that [`escape`] made this text of; text that it did not make comes back as it is.
+pub fn unescape(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.extend_from_slice(&rest.as_bytes()[..at]);
+        let tail = &rest[at + 1..];
+        let (bytes, used): (Vec<u8>, usize) = if tail.starts_with('\\') {
+            (vec![b'\\'], 1)
+        } else if let Some(b) = tail
+            .strip_prefix('x')
+            .and_then(|h| h.get(..2))
+            .and_then(|h| u8::from_str_radix(h, 16).ok())
+        {
+            (vec![b], 3)
+        } else if let Some((c, len)) = tail.strip_prefix("u{").and_then(|t| {
+            let end = t.find('}')?;
+            Some((
+                char::from_u32(u32::from_str_radix(&t[..end], 16).ok()?)?,
+                end + 3,
+            ))
+        }) {
+            (c.to_string().into_bytes(), len)
+        } else {
+            (vec![b'\\'], 0)
+        };
+        out.extend(bytes);
+        rest = &tail[used..];
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
+/// [`escape`] for a component of a path: an asterisk becomes `\x2a`, because a bare one is a
+/// wildcard. Reversible with [`unescape`].
+pub fn escape_component(name: &[u8]) -> String {
+    escape(name).replace('*', "\\x2a")
+}
+
+/// The components of a path, from the root; empty ones do not count.
+pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|b| *b == b'/').filter(|c| !c.is_empty())
+}
+
+/// Characters that can forge, reorder or hide text.
+pub(crate) fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c as u32,
+            0x00ad | 0x034f | 0x061c | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x180b..=0x180f
+            | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0x3164 | 0xfe00..=0xfe0f
+            | 0xfeff | 0xffa0 | 0xfff0..=0xfffb | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hostile_text_is_made_visible() {
+        assert_eq!(escape(b"/tmp/a\nb\x1b[31m"), "/tmp/a\\u{a}b\\u{1b}[31m");
+        assert_eq!(escape(b"\xff\\"), "\\xff\\\\");
+        assert_eq!(escape("\u{202e}gpj".as_bytes()), "\\u{202e}gpj");
+        assert_eq!(escape("naïve 模型".as_bytes()), "naïve 模型");
+    }
+
+    #[test]
+    fn an_asterisk_in_a_name_is_not_a_wildcard() {
+        assert_eq!(escape_component(b"*"), "\\x2a");
+        assert_eq!(unescape("a\\x2ab"), b"a*b");
+    }
+
+    proptest! {
+        #[test]
+        fn any_component_comes_back(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let text = escape_component(&bytes);
+            prop_assert!(!text.contains('*'));
+            prop_assert_eq!(unescape(&text), bytes);
+        }
+        #[test]
+        fn any_bytes_come_back(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert_eq!(unescape(&escape(&bytes)), bytes);
+        }
+        #[test]
+        fn escaped_text_has_no_hostile_character(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert!(!escape(&bytes).chars().any(is_hostile));
+        }
+        #[test]
+        fn unescape_takes_any_text(text in ".{0,64}") {
+            let _ = unescape(&text);
+        }
+    }
+}
