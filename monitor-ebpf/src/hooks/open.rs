@@ -134,9 +134,21 @@ fn opened(member: Member, file: u64, hook: Hook, means: Means) -> Verdict {
     if p.denied & access != 0 {
         flags |= flag::INVARIANT;
     }
+    if matches!(verdict, Verdict::Killed) && single_thread() {
+        flags |= flag::SINGLE_THREAD;
+    }
     let s = Subject { hook, kind: Kind::Open, family, class: member.class, control, verdict, flags };
     report(&s, member, scratch, &id, access);
     verdict
+}
+
+/// Whether the current process has one thread only.
+#[inline(always)]
+fn single_thread() -> bool {
+    let o = OFFSETS.load();
+    // SAFETY: a helper without arguments.
+    let signal = read::<u64>(unsafe { bpf_get_current_task() }, o.task_signal);
+    matches!(signal.and_then(|s| read::<i32>(s, o.signal_live)), Some(1))
 }
 
 /// How the file was opened, which it is, and what the policy says; `None` if any of it cannot be

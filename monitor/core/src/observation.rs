@@ -40,6 +40,8 @@ pub struct Observation {
     pub policy: u32,
     /// An invariant or an operator's deny rule was met.
     pub invariant: bool,
+    /// The process had one thread only, so that a kill left nobody who could use the result.
+    pub single_thread: bool,
     /// Occurrences since the last report, this one included.
     pub count: u64,
     /// What was done.

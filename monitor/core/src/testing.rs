@@ -50,6 +50,7 @@ pub fn seen(fact: Fact, verdict: Verdict) -> Observation {
         mode,
         policy: 3,
         invariant: false,
+        single_thread: false,
         count: 1,
         fact,
     }

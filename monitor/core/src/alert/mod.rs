@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     decision::Decision,
-    observation::Fact,
+    observation::{Fact, Observation},
     time::rfc3339,
     workload::{hook_name, mode_name, phase_name, role_name, verdict_name},
 };
@@ -151,7 +151,7 @@ impl Alert {
             subject: seen.subject(),
             access: access(&seen.fact).map(str::to_owned),
             verdict: verdict_name(seen.verdict).into(),
-            prevented: prevented(&seen.fact, seen.verdict),
+            prevented: prevented(seen),
             tier: context.tier,
             hook: hook_name(seen.hook).into(),
             severity,
@@ -183,12 +183,17 @@ fn access(fact: &Fact) -> Option<&'static str> {
 }
 
 /// Whether the operation did not take effect. A program that was killed before its first
-/// instruction did not run; a file that was opened by a process that was killed for it was open
-/// for a moment, in which another thread can have used it.
-fn prevented(fact: &Fact, verdict: Verdict) -> bool {
-    match verdict {
+/// instruction did not run. A file that a killed process had opened for reading was of no use to
+/// anybody if the process had one thread; with more, another may have used the moment. One opened
+/// for writing may have been created or truncated by the open itself.
+fn prevented(seen: &Observation) -> bool {
+    match seen.verdict {
         Verdict::Blocked => true,
-        Verdict::Killed => matches!(fact, Fact::Exec { .. }),
+        Verdict::Killed => match &seen.fact {
+            Fact::Exec { .. } => true,
+            Fact::Open(file) => seen.single_thread && file.access & WRITE == 0,
+            _ => false,
+        },
         Verdict::Known | Verdict::New | Verdict::WouldBlock | Verdict::Audited => false,
     }
 }

@@ -97,6 +97,11 @@ fn only_what_took_no_effect_is_called_prevented() {
     assert!(prevented(connect("10.0.0.1:1/tcp"), Verdict::Blocked));
     assert!(prevented(exec("/bin/sh"), Verdict::Killed));
     assert!(!prevented(open("/a", READ), Verdict::Killed));
+    let alone = |access| {
+        alert(Observation { single_thread: true, ..seen(open("/a", access), Verdict::Killed) }).prevented
+    };
+    assert!(alone(READ));
+    assert!(!alone(READ | WRITE));
     assert!(!prevented(connect("10.0.0.1:1/tcp"), Verdict::WouldBlock));
     assert!(!prevented(connect("10.0.0.1:1/tcp"), Verdict::Audited));
 }

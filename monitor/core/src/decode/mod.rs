@@ -148,6 +148,7 @@ pub fn decode(
         mode,
         policy: raw.policy,
         invariant: raw.flags & flag::INVARIANT != 0,
+        single_thread: raw.flags & flag::SINGLE_THREAD != 0,
         count: raw.count,
         fact,
     })

@@ -78,6 +78,7 @@ fn the_header_arrives_field_by_field() {
         mode: Mode::Enforce,
         policy: 12,
         invariant: true,
+        single_thread: false,
         count: 8,
         fact: Fact::Exit { status: 9 },
     };
