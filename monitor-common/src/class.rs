@@ -73,9 +73,26 @@ macro_rules! from_u8 {
         }
     };
 }
-from_u8!(Role { Server, Loader, Tool, Sidecar, Shell, Agent });
-from_u8!(Phase { Start, Load, Serve, Reload, Stop });
-from_u8!(Mode { Learn, Monitor, Enforce });
+from_u8!(Role {
+    Server,
+    Loader,
+    Tool,
+    Sidecar,
+    Shell,
+    Agent
+});
+from_u8!(Phase {
+    Start,
+    Load,
+    Serve,
+    Reload,
+    Stop
+});
+from_u8!(Mode {
+    Learn,
+    Monitor,
+    Enforce
+});
 
 /// What never changes while a class exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -53,9 +53,27 @@ impl DestinationKey {
     #[inline(always)]
     pub const fn new(policy: u32, scope: Scope, protocol: u8, port: u16, address: Address) -> Self {
         match scope {
-            Scope::Port => Self { policy, scope: 0, protocol, port, address },
-            Scope::Protocol => Self { policy, scope: 1, protocol, port: 0, address },
-            Scope::Any => Self { policy, scope: 2, protocol: 0, port: 0, address },
+            Scope::Port => Self {
+                policy,
+                scope: 0,
+                protocol,
+                port,
+                address,
+            },
+            Scope::Protocol => Self {
+                policy,
+                scope: 1,
+                protocol,
+                port: 0,
+                address,
+            },
+            Scope::Any => Self {
+                policy,
+                scope: 2,
+                protocol: 0,
+                port: 0,
+                address,
+            },
         }
     }
 }

@@ -89,7 +89,10 @@ pub fn component(key: HashKey, name: &[u8]) -> u64 {
 /// Folds a component into the hash of the path before it: bijective in both, not commutative.
 #[inline(always)]
 pub const fn chain(path: u64, component: u64) -> u64 {
-    let x = path.rotate_left(23).wrapping_add(component).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let x = path
+        .rotate_left(23)
+        .wrapping_add(component)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x ^ (x >> 29)
 }
 
@@ -124,7 +127,10 @@ pub fn argument(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    const KEY: HashKey = HashKey { k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908 };
+    const KEY: HashKey = HashKey {
+        k0: 0x0706_0504_0302_0100,
+        k1: 0x0f0e_0d0c_0b0a_0908,
+    };
 
     #[test]
     fn components_differ_by_length_order_and_key() {

@@ -132,7 +132,10 @@ mod tests {
             assert!(o.set(name, i as u32), "{name}");
             assert!(path.contains('.'), "{path}");
         }
-        assert_eq!((o.task_tgid, o.sk_protocol as usize), (0, Offsets::PATHS.len() - 1));
+        assert_eq!(
+            (o.task_tgid, o.sk_protocol as usize),
+            (0, Offsets::PATHS.len() - 1)
+        );
         assert!(!o.set("no_such_member", 1));
     }
 }

@@ -5,8 +5,9 @@ use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_uid_gid,
-        bpf_ktime_get_ns, generated::bpf_get_current_cgroup_id, generated::bpf_ringbuf_output,
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task,
+        bpf_get_current_uid_gid, bpf_ktime_get_ns, generated::bpf_get_current_cgroup_id,
+        generated::bpf_ringbuf_output,
     },
     maps::RingBuf,
 };
@@ -33,7 +34,9 @@ const FORCE_WAKEUP: u64 = 2;
 #[inline(always)]
 fn add(counter: *mut u64, n: u64) {
     // SAFETY: points to an aligned field of a map value.
-    unsafe { asm!("lock *(u64 *)({p} + 0) += {n}", p = in(reg) counter, n = in(reg) n, options(nostack)) };
+    unsafe {
+        asm!("lock *(u64 *)({p} + 0) += {n}", p = in(reg) counter, n = in(reg) n, options(nostack))
+    };
 }
 
 macro_rules! counter {
@@ -51,7 +54,11 @@ macro_rules! counter {
 counter!(count_member, member, "Counts a run for a member.");
 counter!(count_denied, denied, "Counts a denial.");
 counter!(count_killed, killed, "Counts a kill.");
-counter!(count_dropped, dropped, "Counts an event that no ring had room for.");
+counter!(
+    count_dropped,
+    dropped,
+    "Counts an event that no ring had room for."
+);
 
 /// Counts a failure to do the hook's work, and remembers its place.
 #[inline(always)]
@@ -119,7 +126,11 @@ pub fn note(key: &SeenKey, adverse: bool) -> Option<u64> {
             return Some(news);
         }
     }
-    let first = Seen { count: 1, reported: 1, reported_at: now };
+    let first = Seen {
+        count: 1,
+        reported: 1,
+        reported_at: now,
+    };
     // A failure only means that it is reported again.
     let _ = SEEN.insert(key, &first, 0);
     Some(1)
@@ -140,7 +151,13 @@ fn start_time(task: u64) -> u64 {
 pub fn header(s: &Subject, count: u64, length: u32) -> Header {
     let id = bpf_get_current_pid_tgid();
     // SAFETY: helpers without arguments.
-    let (time, cgroup, task) = unsafe { (bpf_ktime_get_ns(), bpf_get_current_cgroup_id(), bpf_get_current_task()) };
+    let (time, cgroup, task) = unsafe {
+        (
+            bpf_ktime_get_ns(),
+            bpf_get_current_cgroup_id(),
+            bpf_get_current_task(),
+        )
+    };
     Header {
         time,
         start_time: start_time(task),
@@ -167,8 +184,11 @@ pub fn header(s: &Subject, count: u64, length: u32) -> Header {
 /// no room: the drop is counted.
 #[inline(always)]
 pub fn output(hook: Hook, verdict: Verdict, data: *const u8, length: u64) -> bool {
-    let (ring, flags): (&RingBuf, u64) =
-        if verdict.is_adverse() { (&VERDICTS, FORCE_WAKEUP) } else { (&OBSERVATIONS, NO_WAKEUP) };
+    let (ring, flags): (&RingBuf, u64) = if verdict.is_adverse() {
+        (&VERDICTS, FORCE_WAKEUP)
+    } else {
+        (&OBSERVATIONS, NO_WAKEUP)
+    };
     let ring = ring as *const RingBuf as *mut c_void;
     // SAFETY: the helper checks map, address and length.
     let r = unsafe { bpf_ringbuf_output(ring, data as *mut c_void, length, flags) };

@@ -48,8 +48,17 @@ impl Endpoint {
                 words[3] = 1_u32.to_be();
             }
         }
-        let protocol = if protocol == MPTCP { TCP } else { protocol as u8 };
-        Self { words, port, protocol, ip }
+        let protocol = if protocol == MPTCP {
+            TCP
+        } else {
+            protocol as u8
+        };
+        Self {
+            words,
+            port,
+            protocol,
+            ip,
+        }
     }
 
     /// The same for IPv4.
@@ -73,7 +82,9 @@ impl Endpoint {
 
     #[inline(always)]
     fn found_in_any_scope(&self, policy: u32) -> bool {
-        self.found(policy, Scope::Port) || self.found(policy, Scope::Protocol) || self.found(policy, Scope::Any)
+        self.found(policy, Scope::Port)
+            || self.found(policy, Scope::Protocol)
+            || self.found(policy, Scope::Any)
     }
 
     /// Whether an invariant or an operator's deny rule names it.
@@ -83,7 +94,9 @@ impl Endpoint {
             return true;
         }
         match POLICIES.get(policy) {
-            Some(p) if p.flags & POLICY_DENIES_DESTINATIONS != 0 => self.found_in_any_scope(policy | DENIED),
+            Some(p) if p.flags & POLICY_DENIES_DESTINATIONS != 0 => {
+                self.found_in_any_scope(policy | DENIED)
+            }
             _ => false,
         }
     }
@@ -129,7 +142,17 @@ pub fn ruling(member: Member, e: &Endpoint) -> (Verdict, Control, bool) {
     let policy = control.policy();
     let forbidden = e.forbidden(policy);
     let allowed = !forbidden && e.found_in_any_scope(policy);
-    (judge(control, Family::Destination, allowed, forbidden, Means::Deny), control, forbidden)
+    (
+        judge(
+            control,
+            Family::Destination,
+            allowed,
+            forbidden,
+            Means::Deny,
+        ),
+        control,
+        forbidden,
+    )
 }
 
 /// Counts it and reports what is news.
@@ -144,7 +167,15 @@ pub fn report(
 ) {
     emit::count_verdict(hook, verdict);
     let flags = if forbidden { flag::INVARIANT } else { 0 };
-    let s = Subject { hook, kind, family: Family::Destination, class: member.class, control, verdict, flags };
+    let s = Subject {
+        hook,
+        kind,
+        family: Family::Destination,
+        class: member.class,
+        control,
+        verdict,
+        flags,
+    };
     let key = emit::seen_key(&s, member.tgid, 0, e.hash());
     let Some(count) = emit::note(&key, verdict.is_adverse()) else {
         return;
@@ -158,7 +189,12 @@ pub fn report(
         ip: e.ip,
         zero: 0,
     };
-    if !emit::output(hook, verdict, (&raw const event).cast(), size_of::<ConnectEvent>() as u64) {
+    if !emit::output(
+        hook,
+        verdict,
+        (&raw const event).cast(),
+        size_of::<ConnectEvent>() as u64,
+    ) {
         emit::forget(&key);
     }
 }

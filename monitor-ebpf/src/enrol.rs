@@ -38,12 +38,18 @@ unsafe extern "C" fn argument_callback(i: u32, context: *mut c_void) -> i64 {
     // SAFETY: inside the array.
     let byte = unsafe { *s.event.argv.as_ptr().add(below_512(i as u64) as usize) };
     if byte == 0 {
-        let full = ArgumentKey { executable: context.key, hash: s.argument_full };
+        let full = ArgumentKey {
+            executable: context.key,
+            hash: s.argument_full,
+        };
         // SAFETY: copied out at once.
         if let Some(bits) = unsafe { ARGUMENTS.get(full) } {
             s.argument_bits |= *bits;
         }
-        let base = ArgumentKey { executable: context.key, hash: s.argument_base };
+        let base = ArgumentKey {
+            executable: context.key,
+            hash: s.argument_base,
+        };
         // SAFETY: copied out at once.
         if let Some(bits) = unsafe { ARGUMENTS.get(base) } {
             s.argument_bits |= *bits;
@@ -52,7 +58,11 @@ unsafe extern "C" fn argument_callback(i: u32, context: *mut c_void) -> i64 {
         s.argument_base = FNV_BASIS;
     } else {
         s.argument_full = fnv_step(s.argument_full, byte);
-        s.argument_base = if byte == b'/' { FNV_BASIS } else { fnv_step(s.argument_base, byte) };
+        s.argument_base = if byte == b'/' {
+            FNV_BASIS
+        } else {
+            fnv_step(s.argument_base, byte)
+        };
     }
     0
 }
@@ -109,7 +119,14 @@ fn class_for_key(scratch: *mut Scratch, key: ExecutableKey) -> ClassId {
     s.argument_base = FNV_BASIS;
     let mut context = Context { scratch, key };
     // SAFETY: callback and context outlive the call.
-    unsafe { bpf_loop(EVENT_ARGV as u32, argument_callback as *mut c_void, (&raw mut context).cast(), 0) };
+    unsafe {
+        bpf_loop(
+            EVENT_ARGV as u32,
+            argument_callback as *mut c_void,
+            (&raw mut context).cast(),
+            0,
+        )
+    };
     class_among(rules, s.argument_bits, bpf_get_current_uid_gid() as u32)
 }
 
@@ -117,14 +134,28 @@ fn class_for_key(scratch: *mut Scratch, key: ExecutableKey) -> ClassId {
 #[inline(always)]
 pub fn is_candidate(key: ExecutableKey) -> bool {
     // SAFETY: only their presence is asked.
-    unsafe { EXECUTABLES.get(key).is_some() || EXECUTABLES.get(ExecutableKey { device: 0, inode: 0 }).is_some() }
+    unsafe {
+        EXECUTABLES.get(key).is_some()
+            || EXECUTABLES
+                .get(ExecutableKey {
+                    device: 0,
+                    inode: 0,
+                })
+                .is_some()
+    }
 }
 
 /// Class that the rules give a program; its arguments are in the scratch's event.
 #[inline(always)]
 pub fn class_for(scratch: *mut Scratch, key: ExecutableKey) -> ClassId {
     match class_for_key(scratch, key) {
-        NONE => class_for_key(scratch, ExecutableKey { device: 0, inode: 0 }),
+        NONE => class_for_key(
+            scratch,
+            ExecutableKey {
+                device: 0,
+                inode: 0,
+            },
+        ),
         class => class,
     }
 }

@@ -107,8 +107,13 @@ impl<T> TaskStorage<T> {
         // returns null or a value of the map.
         unsafe {
             let task = bpf_get_current_task_btf();
-            bpf_task_storage_get((self as *const Self as *mut Self).cast(), task.cast(), ptr::null_mut::<c_void>(), 1)
-                .cast()
+            bpf_task_storage_get(
+                (self as *const Self as *mut Self).cast(),
+                task.cast(),
+                ptr::null_mut::<c_void>(),
+                1,
+            )
+            .cast()
         }
     }
 }

@@ -158,7 +158,13 @@ fn hash_step(s: &mut Scratch) -> Option<bool> {
     // Masked here, beside its use: the verifier loses a bound that travels through memory.
     let length = below_256(length);
     // SAFETY: at most 255 bytes into a buffer of 264.
-    let r = unsafe { bpf_probe_read_kernel((&raw mut s.name).cast(), length as u32, name as *const c_void) };
+    let r = unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut s.name).cast(),
+            length as u32,
+            name as *const c_void,
+        )
+    };
     if r != 0 {
         return None;
     }
@@ -201,14 +207,26 @@ fn advance(from: &mut State, permissions: &mut u32, component: u64) {
     *permissions |= below(flags) as u32;
     if flags & HAS_LITERAL != 0 {
         // SAFETY: the value is copied out at once; entries of a live policy are never changed.
-        if let Some(to) = unsafe { TRANSITIONS.get(TransitionKey { state: from.state, zero: 0, component }) } {
+        if let Some(to) = unsafe {
+            TRANSITIONS.get(TransitionKey {
+                state: from.state,
+                zero: 0,
+                component,
+            })
+        } {
             *from = *to;
             return;
         }
     }
     if flags & HAS_STAR != 0 {
         // SAFETY: as above.
-        if let Some(to) = unsafe { TRANSITIONS.get(TransitionKey { state: from.state, zero: 0, component: STAR_HASH }) } {
+        if let Some(to) = unsafe {
+            TRANSITIONS.get(TransitionKey {
+                state: from.state,
+                zero: 0,
+                component: STAR_HASH,
+            })
+        } {
             *from = *to;
             return;
         }
@@ -227,7 +245,8 @@ unsafe extern "C" fn match_callback(i: u32, context: *mut c_void) -> i64 {
     // SAFETY: masked to the array's length.
     let mut component = unsafe { *s.components.as_ptr().add(at) };
     // `/proc/<own pid>` is `/proc/self` for every policy.
-    if i == 1 && s.proc_flags & flag::PROC_SELF as u32 != 0 && s.hash == chain(0, PROC_HASH.load()) {
+    if i == 1 && s.proc_flags & flag::PROC_SELF as u32 != 0 && s.hash == chain(0, PROC_HASH.load())
+    {
         component = SELF_HASH.load();
     }
     s.hash = chain(s.hash, component);
@@ -255,7 +274,11 @@ fn proc_owner(inode: u64) -> Option<u32> {
     let theirs = read::<u64>(first - o.task_pid_links as u64, o.task_signal)?;
     // SAFETY: a helper without arguments.
     let ours = read::<u64>(unsafe { bpf_get_current_task() }, o.task_signal)?;
-    Some(if theirs == ours { flag::PROC_SELF } else { flag::PROC_OTHER } as u32)
+    Some(if theirs == ours {
+        flag::PROC_SELF
+    } else {
+        flag::PROC_OTHER
+    } as u32)
 }
 
 /// Walks a file's path and says what policy and invariants make of it. `None`: it cannot be told,
@@ -277,9 +300,19 @@ pub fn permissions(scratch: *mut Scratch, id: &FileId, policy: u32) -> Option<Pe
     let mut context = Context { scratch };
     // SAFETY: callback and context outlive the call.
     unsafe {
-        bpf_loop(MAX_DEPTH + MAX_MOUNTS, hash_callback as *mut c_void, (&raw mut context).cast(), 0);
+        bpf_loop(
+            MAX_DEPTH + MAX_MOUNTS,
+            hash_callback as *mut c_void,
+            (&raw mut context).cast(),
+            0,
+        );
         s.left = s.depth;
-        bpf_loop(MAX_DEPTH, match_callback as *mut c_void, (&raw mut context).cast(), 0);
+        bpf_loop(
+            MAX_DEPTH,
+            match_callback as *mut c_void,
+            (&raw mut context).cast(),
+            0,
+        );
     }
     let mut flags = s.proc_flags as u8;
     if s.flags != REACHED_ROOT {
@@ -293,7 +326,11 @@ pub fn permissions(scratch: *mut Scratch, id: &FileId, policy: u32) -> Option<Pe
     if s.deny.flags & OTHER_PROCESS == 0 || flags & flag::PROC_OTHER != 0 {
         denied |= ends(s.deny.flags);
     }
-    Some(Permissions { allowed, denied, flags })
+    Some(Permissions {
+        allowed,
+        denied,
+        flags,
+    })
 }
 
 unsafe extern "C" fn text_callback(_: u32, context: *mut c_void) -> i64 {
@@ -314,7 +351,12 @@ unsafe extern "C" fn text_callback(_: u32, context: *mut c_void) -> i64 {
     // lands in `spill`.
     unsafe {
         let text = s.event.path.as_mut_ptr();
-        if bpf_probe_read_kernel(text.add(start as usize).cast(), length as u32, name as *const c_void) != 0 {
+        if bpf_probe_read_kernel(
+            text.add(start as usize).cast(),
+            length as u32,
+            name as *const c_void,
+        ) != 0
+        {
             return 1;
         }
         let slash = below_1024(start.wrapping_sub(1));
@@ -341,14 +383,25 @@ pub fn text(scratch: *mut Scratch, file: u64) -> (u16, u8) {
         s.event.path[0] = b'/';
         return (1, 0);
     }
-    let kept = if whole > EVENT_PATH as u32 - 1 { EVENT_PATH as u32 - 1 } else { whole };
+    let kept = if whole > EVENT_PATH as u32 - 1 {
+        EVENT_PATH as u32 - 1
+    } else {
+        whole
+    };
     s.position = kept;
     if begin(s, file).is_none() {
         return (0, flag::PATH_CUT);
     }
     let mut context = Context { scratch };
     // SAFETY: callback and context outlive the call.
-    unsafe { bpf_loop(MAX_DEPTH + MAX_MOUNTS, text_callback as *mut c_void, (&raw mut context).cast(), 0) };
+    unsafe {
+        bpf_loop(
+            MAX_DEPTH + MAX_MOUNTS,
+            text_callback as *mut c_void,
+            (&raw mut context).cast(),
+            0,
+        )
+    };
     if s.position == 0 {
         return (kept as u16, 0);
     }
@@ -364,6 +417,13 @@ pub fn text(scratch: *mut Scratch, file: u64) -> (u16, u8) {
         0
     }
     // SAFETY: as above.
-    unsafe { bpf_loop(EVENT_PATH as u32, clear as *mut c_void, (&raw mut context).cast(), 0) };
+    unsafe {
+        bpf_loop(
+            EVENT_PATH as u32,
+            clear as *mut c_void,
+            (&raw mut context).cast(),
+            0,
+        )
+    };
     (kept as u16, flag::PATH_CUT)
 }

@@ -21,14 +21,28 @@ pub enum Means {
 
 /// The verdict on an operation that the policy allows or not and that an invariant forbids or not.
 #[inline(always)]
-pub fn judge(control: Control, family: Family, allowed: bool, forbidden: bool, means: Means) -> Verdict {
+pub fn judge(
+    control: Control,
+    family: Family,
+    allowed: bool,
+    forbidden: bool,
+    means: Means,
+) -> Verdict {
     if allowed && !forbidden {
         return Verdict::Known;
     }
     let mode = control.mode_bits(family);
-    let kill = if forbidden { Control::KILL_INVARIANT } else { Control::KILL_DEVIATION };
+    let kill = if forbidden {
+        Control::KILL_INVARIANT
+    } else {
+        Control::KILL_DEVIATION
+    };
     if mode == Mode::Learn as u8 {
-        return if forbidden { Verdict::Audited } else { Verdict::New };
+        return if forbidden {
+            Verdict::Audited
+        } else {
+            Verdict::New
+        };
     }
     if mode == Mode::Monitor as u8 && !forbidden {
         return Verdict::WouldBlock;
@@ -74,7 +88,11 @@ pub fn lsm_return(verdict: Verdict) -> i32 {
 /// Return value of a cgroup socket hook: 1 lets through, 0 becomes EPERM.
 #[inline(always)]
 pub fn cgroup_return(verdict: Verdict) -> i32 {
-    if matches!(verdict, Verdict::Blocked) { 0 } else { 1 }
+    if matches!(verdict, Verdict::Blocked) {
+        0
+    } else {
+        1
+    }
 }
 
 /// Kills the current process before it returns to user space.

@@ -25,7 +25,11 @@ pub struct Member {
 pub fn current() -> Option<Member> {
     let tgid = current_tgid();
     let class = class_of(tgid);
-    if class == NONE { None } else { Some(Member { tgid, class }) }
+    if class == NONE {
+        None
+    } else {
+        Some(Member { tgid, class })
+    }
 }
 
 /// Process id of the current task.

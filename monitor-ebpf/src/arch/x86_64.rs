@@ -17,7 +17,8 @@ pub fn opened_file(regs: u64, task: u64) -> bool {
         return false;
     };
     let status = OFFSETS.load().task_status;
-    let compat = status != MISSING && matches!(read::<u32>(task, status), Some(s) if s & TS_COMPAT != 0);
+    let compat =
+        status != MISSING && matches!(read::<u32>(task, status), Some(s) if s & TS_COMPAT != 0);
     if compat {
         // open, creat, openat, open_by_handle_at, openat2
         matches!(nr as u32, 5 | 8 | 295 | 342 | 437)

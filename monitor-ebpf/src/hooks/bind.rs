@@ -1,10 +1,7 @@
 //! Bind: a member that takes a TCP port has finished starting. Its class becomes that of the next
 //! phase, in the kernel, so that the strict policy of serving holds from that instant.
 
-use aya_ebpf::{
-    macros::cgroup_sock,
-    programs::SockContext,
-};
+use aya_ebpf::{macros::cgroup_sock, programs::SockContext};
 use monitor_common::{
     class::{Family, NONE},
     event::{Kind, Verdict, process::PhaseEvent},
@@ -46,8 +43,12 @@ fn bound(ctx: &SockContext, hook: Hook) -> i32 {
         return 1;
     };
     // SAFETY: fields of the context.
-    let (kind, port) =
-        unsafe { ((&raw const (*ctx.sock).type_).read_volatile(), (&raw const (*ctx.sock).src_port).read_volatile()) };
+    let (kind, port) = unsafe {
+        (
+            (&raw const (*ctx.sock).type_).read_volatile(),
+            (&raw const (*ctx.sock).src_port).read_volatile(),
+        )
+    };
     if kind != SOCK_STREAM {
         return 1;
     }
@@ -72,6 +73,11 @@ fn bound(ctx: &SockContext, hook: Hook) -> i32 {
         after,
         zero: 0,
     };
-    emit::output(hook, Verdict::Known, (&raw const event).cast(), size_of::<PhaseEvent>() as u64);
+    emit::output(
+        hook,
+        Verdict::Known,
+        (&raw const event).cast(),
+        size_of::<PhaseEvent>() as u64,
+    );
     1
 }

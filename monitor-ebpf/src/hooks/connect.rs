@@ -6,7 +6,10 @@ use aya_ebpf::{
     macros::{cgroup_sock_addr, lsm},
     programs::{LsmContext, SockAddrContext},
 };
-use monitor_common::{event::{Kind, Verdict}, hook::Hook};
+use monitor_common::{
+    event::{Kind, Verdict},
+    hook::Hook,
+};
 
 use crate::{
     emit,
@@ -75,7 +78,13 @@ pub fn lsm_connect(ctx: LsmContext) -> i32 {
 
 /// The body of the LSM hooks for connect and send: `address` is kernel memory.
 #[inline(always)]
-pub fn lsm_destination(member: watch::Member, socket: u64, address: u64, hook: Hook, kind: Kind) -> i32 {
+pub fn lsm_destination(
+    member: watch::Member,
+    socket: u64,
+    address: u64,
+    hook: Hook,
+    kind: Kind,
+) -> i32 {
     let Some(e) = endpoint_at(socket, address) else {
         emit::count_error(hook, line!());
         return 0;

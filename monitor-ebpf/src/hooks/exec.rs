@@ -50,7 +50,10 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
         }
         return 0;
     };
-    let executable = ExecutableKey { device: id.device, inode: id.number };
+    let executable = ExecutableKey {
+        device: id.device,
+        inode: id.number,
+    };
     let candidate = enrol::is_candidate(executable);
     if before == NONE && !candidate {
         return 0;
@@ -66,7 +69,14 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
     let mut flags = 0;
     let permissions = path::permissions(scratch, &id, control.policy());
     match permissions {
-        Some(p) => flags = p.flags | if p.denied & EXEC != 0 { flag::INVARIANT } else { 0 },
+        Some(p) => {
+            flags = p.flags
+                | if p.denied & EXEC != 0 {
+                    flag::INVARIANT
+                } else {
+                    0
+                }
+        }
         None => emit::count_error(Hook::ProcessExec, line!()),
     }
     if before != NONE {
@@ -82,10 +92,24 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
     if matches!(verdict, Verdict::Killed) {
         verdict::kill();
         emit::count_verdict(Hook::ProcessExec, verdict);
-        tell(scratch, &id, Hook::ProcessExec, before, control, verdict, flags, NONE, 1);
+        tell(
+            scratch,
+            &id,
+            Hook::ProcessExec,
+            before,
+            control,
+            verdict,
+            flags,
+            NONE,
+            1,
+        );
         return 0;
     }
-    let mut after = if candidate { enrol::class_for(scratch, executable) } else { NONE };
+    let mut after = if candidate {
+        enrol::class_for(scratch, executable)
+    } else {
+        NONE
+    };
     if after == NONE && before != NONE {
         after = match watch::describe(before) {
             Some(c) if c.after_exec != NONE => c.after_exec,
@@ -98,7 +122,17 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
     if after != before {
         watch::set_class(tgid, after);
     }
-    tell(scratch, &id, Hook::ProcessExec, before, control, verdict, flags, after, 1);
+    tell(
+        scratch,
+        &id,
+        Hook::ProcessExec,
+        before,
+        control,
+        verdict,
+        flags,
+        after,
+        1,
+    );
     0
 }
 
@@ -128,17 +162,41 @@ pub fn lsm_exec(ctx: LsmContext) -> i32 {
         return lsm_return(judge(control, Family::Exec, false, false, Means::Deny));
     };
     let denied = p.denied & EXEC != 0;
-    let verdict = judge(control, Family::Exec, p.allowed & EXEC != 0, denied, Means::Deny);
+    let verdict = judge(
+        control,
+        Family::Exec,
+        p.allowed & EXEC != 0,
+        denied,
+        Means::Deny,
+    );
     emit::count_verdict(Hook::LsmExec, verdict);
     let flags = p.flags | if denied { flag::INVARIANT } else { 0 };
-    let s = Subject { hook: Hook::LsmExec, kind: Kind::Exec, family: Family::Exec, class: member.class, control, verdict, flags };
+    let s = Subject {
+        hook: Hook::LsmExec,
+        kind: Kind::Exec,
+        family: Family::Exec,
+        class: member.class,
+        control,
+        verdict,
+        flags,
+    };
     // SAFETY: checked above.
     let hash = unsafe { (*scratch).hash };
     let key = emit::seen_key(&s, member.tgid, EXEC, hash);
     if let Some(count) = emit::note(&key, verdict.is_adverse()) {
         // SAFETY: checked above.
         unsafe { (*scratch).event.argv_length = 0 };
-        if !tell(scratch, &id, Hook::LsmExec, member.class, control, verdict, flags, NONE, count) {
+        if !tell(
+            scratch,
+            &id,
+            Hook::LsmExec,
+            member.class,
+            control,
+            verdict,
+            flags,
+            NONE,
+            count,
+        ) {
             emit::forget(&key);
         }
     }
@@ -154,21 +212,35 @@ fn read_arguments(scratch: *mut Scratch) {
     // SAFETY: the caller checked the pointer.
     let event = unsafe { &mut (*scratch).event };
     event.argv_length = 0;
-    let range = read::<u64>(task, o.task_mm)
-        .and_then(|mm| Some((read::<u64>(mm, o.mm_arg_start)?, read::<u64>(mm, o.mm_arg_end)?)));
+    let range = read::<u64>(task, o.task_mm).and_then(|mm| {
+        Some((
+            read::<u64>(mm, o.mm_arg_start)?,
+            read::<u64>(mm, o.mm_arg_end)?,
+        ))
+    });
     let Some((start, end)) = range else {
         return;
     };
     const _: () = assert!(EVENT_ARGV == 512);
     let length = below_512(end.wrapping_sub(start).min(511));
     // SAFETY: at most 511 bytes into a buffer of 512. The kernel has just written these pages.
-    let r = unsafe { bpf_probe_read_user(event.argv.as_mut_ptr().cast(), length as u32, start as *const _) };
+    let r = unsafe {
+        bpf_probe_read_user(
+            event.argv.as_mut_ptr().cast(),
+            length as u32,
+            start as *const _,
+        )
+    };
     if r != 0 {
         emit::count_error(Hook::ProcessExec, line!());
         return;
     }
     // An argument that was cut still ends.
-    let last = if length == 511 { 511 } else { length.saturating_sub(1) };
+    let last = if length == 511 {
+        511
+    } else {
+        length.saturating_sub(1)
+    };
     // SAFETY: at most 511.
     unsafe { *event.argv.as_mut_ptr().add(below_512(last) as usize) = 0 };
     event.argv_length = if length == 511 { 512 } else { length as u16 };
@@ -190,7 +262,15 @@ fn tell(
 ) -> bool {
     let (path_length, cut) = path::text(scratch, id.file);
     let length = EXEC_FIXED as u64 + path::bounded(path_length);
-    let s = Subject { hook, kind: Kind::Exec, family: Family::Exec, class, control, verdict, flags: flags | cut };
+    let s = Subject {
+        hook,
+        kind: Kind::Exec,
+        family: Family::Exec,
+        class,
+        control,
+        verdict,
+        flags: flags | cut,
+    };
     // SAFETY: the task's own storage, checked by the caller.
     unsafe {
         let event: *mut ExecEvent = &raw mut (*scratch).event;

@@ -64,7 +64,10 @@ pub fn open_exit(ctx: RawTracePointContext) -> i32 {
         emit::count_error(Hook::OpenExit, line!());
         return 0;
     };
-    if matches!(opened(member, file, Hook::OpenExit, Means::Kill), Verdict::Killed) {
+    if matches!(
+        opened(member, file, Hook::OpenExit, Means::Kill),
+        Verdict::Killed
+    ) {
         verdict::kill();
     }
     0
@@ -121,10 +124,22 @@ fn opened(member: Member, file: u64, hook: Hook, means: Means) -> Verdict {
     let mut verdict = Verdict::Known;
     let mut family = Family::Read;
     if access & READ != 0 {
-        verdict = judge(control, Family::Read, p.allowed & READ != 0, p.denied & READ != 0, means);
+        verdict = judge(
+            control,
+            Family::Read,
+            p.allowed & READ != 0,
+            p.denied & READ != 0,
+            means,
+        );
     }
     if access & WRITE != 0 {
-        let w = judge(control, Family::Write, p.allowed & WRITE != 0, p.denied & WRITE != 0, means);
+        let w = judge(
+            control,
+            Family::Write,
+            p.allowed & WRITE != 0,
+            p.denied & WRITE != 0,
+            means,
+        );
         if access & READ == 0 || worse(w, verdict) as u8 != verdict as u8 {
             family = Family::Write;
         }
@@ -137,7 +152,15 @@ fn opened(member: Member, file: u64, hook: Hook, means: Means) -> Verdict {
     if matches!(verdict, Verdict::Killed) && single_thread() {
         flags |= flag::SINGLE_THREAD;
     }
-    let s = Subject { hook, kind: Kind::Open, family, class: member.class, control, verdict, flags };
+    let s = Subject {
+        hook,
+        kind: Kind::Open,
+        family,
+        class: member.class,
+        control,
+        verdict,
+        flags,
+    };
     report(&s, member, scratch, &id, access);
     verdict
 }
@@ -191,7 +214,10 @@ fn report(s: &Subject, member: Member, scratch: *mut Scratch, id: &FileId, acces
     const _: () = assert!(EXEC_FIXED - OPEN_FIXED == EVENT_ARGV);
     // SAFETY: inside the task's own storage and as aligned as an exec event.
     unsafe {
-        let event = (&raw mut (*scratch).event).cast::<u8>().add(EVENT_ARGV).cast::<OpenEvent>();
+        let event = (&raw mut (*scratch).event)
+            .cast::<u8>()
+            .add(EVENT_ARGV)
+            .cast::<OpenEvent>();
         (*event).header = emit::header(s, count, length as u32);
         (*event).header.flags |= cut;
         (*event).device = id.device;

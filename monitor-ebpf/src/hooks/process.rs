@@ -51,7 +51,12 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
         child,
         zero: 0,
     };
-    emit::output(Hook::ProcessFork, Verdict::Known, (&raw const event).cast(), size_of::<ForkEvent>() as u64);
+    emit::output(
+        Hook::ProcessFork,
+        Verdict::Known,
+        (&raw const event).cast(),
+        size_of::<ForkEvent>() as u64,
+    );
     0
 }
 
@@ -68,7 +73,8 @@ pub fn process_exit(ctx: RawTracePointContext) -> i32 {
     };
     let o = OFFSETS.load();
     let task: u64 = ctx.arg(0);
-    let live = read::<u64>(task, o.task_signal).and_then(|signal| read::<i32>(signal, o.signal_live));
+    let live =
+        read::<u64>(task, o.task_signal).and_then(|signal| read::<i32>(signal, o.signal_live));
     match live {
         Some(0) => {}
         Some(_) => return 0,
@@ -85,7 +91,12 @@ pub fn process_exit(ctx: RawTracePointContext) -> i32 {
         status: read::<u32>(task, o.task_exit_code).unwrap_or(0),
         zero: 0,
     };
-    emit::output(Hook::ProcessExit, Verdict::Known, (&raw const event).cast(), size_of::<ExitEvent>() as u64);
+    emit::output(
+        Hook::ProcessExit,
+        Verdict::Known,
+        (&raw const event).cast(),
+        size_of::<ExitEvent>() as u64,
+    );
     0
 }
 

@@ -50,7 +50,9 @@ pub fn lsm_sendmsg(ctx: LsmContext) -> i32 {
     let (socket, message): (u64, u64) = (ctx.arg(0), ctx.arg(1));
     let named = matches!(read::<i32>(message, o.msg_namelen), Some(n) if n >= 8);
     match read::<u64>(message, o.msg_name) {
-        Some(name) if name != 0 && named => lsm_destination(member, socket, name, Hook::LsmSendmsg, Kind::Send),
+        Some(name) if name != 0 && named => {
+            lsm_destination(member, socket, name, Hook::LsmSendmsg, Kind::Send)
+        }
         _ => 0,
     }
 }

@@ -41,7 +41,10 @@ pub fn attach(
         what: format!("{} cannot be opened: {e}", facts.cgroup2.display()),
         advice: "check the cgroup v2 mount".into(),
     })?;
-    let mut all = Attached { status: vec![], links: vec![] };
+    let mut all = Attached {
+        status: vec![],
+        links: vec![],
+    };
     for row in &TABLE {
         let mut status = HookStatus {
             id: row.hook,
@@ -71,7 +74,10 @@ pub fn attach(
             && !options.disable.iter().any(|d| d == row.name)
         {
             return Err(KernelError::Feature {
-                what: format!("hook {}, without which nothing can be guarded, cannot be attached: {why}", row.name),
+                what: format!(
+                    "hook {}, without which nothing can be guarded, cannot be attached: {why}",
+                    row.name
+                ),
                 advice: "run `slmguard doctor` and compare with docs/operators.md".into(),
             });
         }
@@ -81,7 +87,12 @@ pub fn attach(
 }
 
 /// Why a hook is not even tried.
-fn obstacle(row: &Row, options: &StartOptions, offsets: &KernelOffsets, loaded: &Loaded) -> Option<String> {
+fn obstacle(
+    row: &Row,
+    options: &StartOptions,
+    offsets: &KernelOffsets,
+    loaded: &Loaded,
+) -> Option<String> {
     if row.only.is_some_and(|t| t != loaded.tier) {
         return Some(match loaded.tier {
             Tier::Lsm => "the lsm tier does this better".into(),
@@ -134,7 +145,12 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
     }
 }
 
-fn keep(row: &Row, link: FdLink, pins: Option<&Instance>, links: &mut Vec<FdLink>) -> Result<(), KernelError> {
+fn keep(
+    row: &Row,
+    link: FdLink,
+    pins: Option<&Instance>,
+    links: &mut Vec<FdLink>,
+) -> Result<(), KernelError> {
     let Some(pins) = pins else {
         links.push(link);
         return Ok(());
@@ -144,5 +160,8 @@ fn keep(row: &Row, link: FdLink, pins: Option<&Instance>, links: &mut Vec<FdLink
 }
 
 fn pin_error(path: &Path, e: &(dyn std::error::Error + 'static)) -> KernelError {
-    KernelError::Pins { path: path.into(), what: brief(e) }
+    KernelError::Pins {
+        path: path.into(),
+        what: brief(e),
+    }
 }

@@ -52,10 +52,21 @@ impl<'a> Btf<'a> {
             return Err(BtfError::Damaged(0));
         }
         let header = word(4)? as usize;
-        let start = header.checked_add(word(8)? as usize).ok_or(BtfError::Damaged(8))?;
-        let end = start.checked_add(word(12)? as usize).ok_or(BtfError::Damaged(12))?;
-        let strings = header.checked_add(word(16)? as usize).ok_or(BtfError::Damaged(16))?;
-        let mut btf = Self { data, strings, types: vec![0], named: HashMap::new() };
+        let start = header
+            .checked_add(word(8)? as usize)
+            .ok_or(BtfError::Damaged(8))?;
+        let end = start
+            .checked_add(word(12)? as usize)
+            .ok_or(BtfError::Damaged(12))?;
+        let strings = header
+            .checked_add(word(16)? as usize)
+            .ok_or(BtfError::Damaged(16))?;
+        let mut btf = Self {
+            data,
+            strings,
+            types: vec![0],
+            named: HashMap::new(),
+        };
         let mut at = start;
         while at < end {
             let info = word(at + 4)?;
@@ -64,7 +75,10 @@ impl<'a> Btf<'a> {
             if kind == KIND_STRUCT || kind == KIND_UNION {
                 let name = btf.string(word(at)? as usize)?;
                 if !name.is_empty() {
-                    btf.named.entry(name).or_default().push(btf.types.len() as u32 - 1);
+                    btf.named
+                        .entry(name)
+                        .or_default()
+                        .push(btf.types.len() as u32 - 1);
                 }
             }
             at += 12
@@ -83,7 +97,10 @@ impl<'a> Btf<'a> {
     fn string(&self, offset: usize) -> Result<&'a [u8], BtfError> {
         let at = self.strings + offset;
         let rest = self.data.get(at..).ok_or(BtfError::Damaged(at))?;
-        let end = rest.iter().position(|b| *b == 0).ok_or(BtfError::Damaged(at))?;
+        let end = rest
+            .iter()
+            .position(|b| *b == 0)
+            .ok_or(BtfError::Damaged(at))?;
         Ok(&rest[..end])
     }
 
@@ -109,7 +126,10 @@ impl<'a> Btf<'a> {
         }
         for i in 0..(info & 0xffff) as usize {
             let m = at + 12 + 12 * i;
-            let (its_name, its_type) = (self.string(word(self.data, m)? as usize)?, word(self.data, m + 4)?);
+            let (its_name, its_type) = (
+                self.string(word(self.data, m)? as usize)?,
+                word(self.data, m + 4)?,
+            );
             // With bit fields in the struct the upper byte is the field's width.
             let bits = word(self.data, m + 8)? & if info >> 31 == 1 { 0xff_ffff } else { u32::MAX };
             if its_name == name {
@@ -133,7 +153,12 @@ impl<'a> Btf<'a> {
         let root = parts.next().unwrap_or_default();
         let fields: Vec<&str> = parts.collect();
         let mut found: Option<u32> = None;
-        for id in self.named.get(root.as_bytes()).map(Vec::as_slice).unwrap_or_default() {
+        for id in self
+            .named
+            .get(root.as_bytes())
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+        {
             let mut at = (0u32, *id);
             let mut complete = true;
             for field in &fields {
@@ -160,7 +185,9 @@ impl<'a> Btf<'a> {
 
 fn word(data: &[u8], at: usize) -> Result<u32, BtfError> {
     let bytes = data.get(at..at + 4).ok_or(BtfError::Damaged(at))?;
-    Ok(u32::from_ne_bytes(bytes.try_into().map_err(|_| BtfError::Damaged(at))?))
+    Ok(u32::from_ne_bytes(
+        bytes.try_into().map_err(|_| BtfError::Damaged(at))?,
+    ))
 }
 
 /// Offsets of the running kernel, and what is missing.
@@ -175,7 +202,10 @@ pub struct KernelOffsets {
 impl KernelOffsets {
     /// The first of these members that is missing, with the reason.
     pub fn lacks(&self, needed: &[&str]) -> Option<&str> {
-        self.missing.iter().find(|(name, _)| needed.contains(name)).map(|(_, why)| why.as_str())
+        self.missing
+            .iter()
+            .find(|(name, _)| needed.contains(name))
+            .map(|(_, why)| why.as_str())
     }
 }
 
@@ -185,7 +215,10 @@ impl KernelOffsets {
 /// The type information cannot be read at all, or contradicts what the programs rely on.
 pub fn offsets(data: &[u8]) -> Result<KernelOffsets, KernelError> {
     let btf = Btf::parse(data).map_err(|e| feature(e.to_string()))?;
-    let mut all = KernelOffsets { values: Offsets::NONE, missing: vec![] };
+    let mut all = KernelOffsets {
+        values: Offsets::NONE,
+        missing: vec![],
+    };
     for (name, path) in Offsets::PATHS {
         match btf.offset(path) {
             Ok(offset) => {
@@ -196,10 +229,14 @@ pub fn offsets(data: &[u8]) -> Result<KernelOffsets, KernelError> {
     }
     let v = &all.values;
     // The walk reads parent, length and name of a dentry at once.
-    if all.lacks(&["dentry_parent", "dentry_name", "qstr_len", "qstr_name"]).is_none()
+    if all
+        .lacks(&["dentry_parent", "dentry_name", "qstr_len", "qstr_name"])
+        .is_none()
         && (v.dentry_name != v.dentry_parent + 8 || v.qstr_len != 4 || v.qstr_name != 8)
     {
-        return Err(feature("struct dentry is laid out as no known kernel has it".into()));
+        return Err(feature(
+            "struct dentry is laid out as no known kernel has it".into(),
+        ));
     }
     Ok(all)
 }
@@ -207,7 +244,8 @@ pub fn offsets(data: &[u8]) -> Result<KernelOffsets, KernelError> {
 fn feature(what: String) -> KernelError {
     KernelError::Feature {
         what,
-        advice: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (Debian 12 and later have it)".into(),
+        advice: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (Debian 12 and later have it)"
+            .into(),
     }
 }
 
@@ -226,7 +264,14 @@ mod tests {
         t.extend([b, KIND_STRUCT << 24 | 1, 4, x, 1, 0]); // 4: b { x at 0 }
         t.extend([b, KIND_STRUCT << 24 | 1, 8, x, 1, 32]); // 5: b { x at 4 }
         let mut out = vec![];
-        for w in [MAGIC | 1 << 16, 24, 0, t.len() as u32 * 4, t.len() as u32 * 4, strings.len() as u32] {
+        for w in [
+            MAGIC | 1 << 16,
+            24,
+            0,
+            t.len() as u32 * 4,
+            t.len() as u32 * 4,
+            strings.len() as u32,
+        ] {
             out.extend(w.to_ne_bytes());
         }
         t.iter().for_each(|w| out.extend(w.to_ne_bytes()));
@@ -255,7 +300,12 @@ mod tests {
     fn damaged_information_is_refused_at_every_length() {
         let data = sample();
         for n in 0..data.len() - 20 {
-            assert!(Btf::parse(&data[..n]).and_then(|b| b.offset("a.y")).is_err(), "{n}");
+            assert!(
+                Btf::parse(&data[..n])
+                    .and_then(|b| b.offset("a.y"))
+                    .is_err(),
+                "{n}"
+            );
         }
     }
 }

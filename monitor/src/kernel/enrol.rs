@@ -11,7 +11,10 @@ use monitor_common::{
 use super::{EnrolRule, Kernel, KernelError, plain::Plain};
 
 /// What goes into the two maps.
-type Tables = (BTreeMap<ExecutableKey, ExecutableRules>, BTreeMap<ArgumentKey, u64>);
+type Tables = (
+    BTreeMap<ExecutableKey, ExecutableRules>,
+    BTreeMap<ArgumentKey, u64>,
+);
 
 /// Lays rules out as the kernel looks them up.
 ///
@@ -22,11 +25,16 @@ fn tables(rules: &[EnrolRule]) -> Result<Tables, KernelError> {
     let mut arguments: BTreeMap<ArgumentKey, u64> = BTreeMap::new();
     for rule in rules {
         let key = rule.executable.unwrap_or_default();
-        let (slots, used) = executables.entry(key).or_insert((ExecutableRules::EMPTY, 0));
+        let (slots, used) = executables
+            .entry(key)
+            .or_insert((ExecutableRules::EMPTY, 0));
         if *used == SLOTS {
             return Err(KernelError::Full {
                 what: "process rules for one executable",
-                have: rules.iter().filter(|r| r.executable == rule.executable).count(),
+                have: rules
+                    .iter()
+                    .filter(|r| r.executable == rule.executable)
+                    .count(),
                 limit: SLOTS,
                 advice: "tell the processes apart by cgroup or unit instead",
             });
@@ -44,12 +52,21 @@ fn tables(rules: &[EnrolRule]) -> Result<Tables, KernelError> {
         slots.user[*used] = rule.user.unwrap_or(u32::MAX);
         for (i, argument) in rule.arguments.iter().enumerate() {
             slots.arguments[*used] |= 1 << i;
-            let key = ArgumentKey { executable: key, hash: hash::argument(argument.as_bytes()) };
+            let key = ArgumentKey {
+                executable: key,
+                hash: hash::argument(argument.as_bytes()),
+            };
             *arguments.entry(key).or_default() |= 1 << (8 * *used + i);
         }
         *used += 1;
     }
-    Ok((executables.into_iter().map(|(k, (rules, _))| (k, rules)).collect(), arguments))
+    Ok((
+        executables
+            .into_iter()
+            .map(|(k, (rules, _))| (k, rules))
+            .collect(),
+        arguments,
+    ))
 }
 
 impl Kernel {
@@ -73,7 +90,9 @@ impl Kernel {
             return Err(full("arguments", arguments.len(), MAX_ARGUMENTS));
         }
         for (key, bits) in &arguments {
-            self.arguments.insert(Plain(*key), bits, 0).map_err(KernelError::map("ARGUMENTS"))?;
+            self.arguments
+                .insert(Plain(*key), bits, 0)
+                .map_err(KernelError::map("ARGUMENTS"))?;
         }
         for (key, rules) in &executables {
             self.executables
@@ -82,11 +101,15 @@ impl Kernel {
         }
         let old: Vec<ExecutableKey> = self.executables.keys().flatten().map(|k| k.0).collect();
         for key in old.iter().filter(|k| !executables.contains_key(k)) {
-            self.executables.remove(&Plain(*key)).map_err(KernelError::map("EXECUTABLES"))?;
+            self.executables
+                .remove(&Plain(*key))
+                .map_err(KernelError::map("EXECUTABLES"))?;
         }
         let old: Vec<ArgumentKey> = self.arguments.keys().flatten().map(|k| k.0).collect();
         for key in old.iter().filter(|k| !arguments.contains_key(k)) {
-            self.arguments.remove(&Plain(*key)).map_err(KernelError::map("ARGUMENTS"))?;
+            self.arguments
+                .remove(&Plain(*key))
+                .map_err(KernelError::map("ARGUMENTS"))?;
         }
         Ok(())
     }
@@ -108,12 +131,19 @@ mod tests {
 
     #[test]
     fn two_rules_of_one_executable_share_its_entry_and_an_argument() {
-        let (executables, arguments) = tables(&[rule(7, &["serve"], 3), rule(7, &["-m", "serve"], 4)]).unwrap();
-        let rules = executables[&ExecutableKey { device: 1, inode: 7 }];
+        let (executables, arguments) =
+            tables(&[rule(7, &["serve"], 3), rule(7, &["-m", "serve"], 4)]).unwrap();
+        let rules = executables[&ExecutableKey {
+            device: 1,
+            inode: 7,
+        }];
         assert_eq!(rules.class[..3], [3, 4, 0]);
         assert_eq!(rules.arguments[..2], [0b1, 0b11]);
         let key = ArgumentKey {
-            executable: ExecutableKey { device: 1, inode: 7 },
+            executable: ExecutableKey {
+                device: 1,
+                inode: 7,
+            },
             hash: hash::argument(b"serve"),
         };
         assert_eq!(arguments[&key], 1 | 1 << 9);
@@ -122,6 +152,11 @@ mod tests {
     #[test]
     fn a_ninth_rule_for_one_executable_is_refused() {
         let rules: Vec<EnrolRule> = (0..9).map(|i| rule(7, &[], 3 + i)).collect();
-        assert!(tables(&rules).unwrap_err().to_string().contains("at most 8"));
+        assert!(
+            tables(&rules)
+                .unwrap_err()
+                .to_string()
+                .contains("at most 8")
+        );
     }
 }

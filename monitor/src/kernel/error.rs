@@ -71,6 +71,9 @@ impl KernelError {
 
     /// Wraps any error of a map operation.
     pub(super) fn map<E: std::fmt::Display>(map: &'static str) -> impl Fn(E) -> Self {
-        move |e| Self::Map { map, what: e.to_string() }
+        move |e| Self::Map {
+            map,
+            what: e.to_string(),
+        }
     }
 }

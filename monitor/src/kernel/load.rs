@@ -35,7 +35,11 @@ pub struct Loaded {
 /// # Errors
 /// No object in this build, or one that this kernel refuses altogether; LSM demanded where it does
 /// not work.
-pub fn load(options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> Result<Loaded, KernelError> {
+pub fn load(
+    options: &StartOptions,
+    offsets: &KernelOffsets,
+    facts: &Facts,
+) -> Result<Loaded, KernelError> {
     if OBJECT.is_empty() {
         return Err(KernelError::NoPrograms);
     }
@@ -43,7 +47,13 @@ pub fn load(options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> R
         "kernel.tier is \"cgroup\"".to_owned()
     } else {
         match try_lsm(options, offsets, facts) {
-            Ok(object) => return Ok(Loaded { object, tier: Tier::Lsm, no_lsm: None }),
+            Ok(object) => {
+                return Ok(Loaded {
+                    object,
+                    tier: Tier::Lsm,
+                    no_lsm: None,
+                });
+            }
             Err(why) => why,
         }
     };
@@ -53,15 +63,20 @@ pub fn load(options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> R
             advice: "boot with `bpf` in the lsm= list, or set kernel.tier = \"auto\"".into(),
         });
     }
-    Ok(Loaded { object: object(options, offsets, Tier::Cgroup)?, tier: Tier::Cgroup, no_lsm: Some(no_lsm) })
+    Ok(Loaded {
+        object: object(options, offsets, Tier::Cgroup)?,
+        tier: Tier::Cgroup,
+        no_lsm: Some(no_lsm),
+    })
 }
 
 /// Why there is no LSM tier here; `None` if the list of modules allows it.
 fn lsm_obstacle(facts: &Facts) -> Option<String> {
     match &facts.lsm {
-        Some(list) if !list.iter().any(|m| m == "bpf") => {
-            Some(format!("`bpf` is not among the active security modules ({})", list.join(",")))
-        }
+        Some(list) if !list.iter().any(|m| m == "bpf") => Some(format!(
+            "`bpf` is not among the active security modules ({})",
+            list.join(",")
+        )),
         _ => None,
     }
 }
@@ -73,10 +88,14 @@ fn try_lsm(options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> Re
     let mut loaded = object(options, offsets, Tier::Lsm).map_err(|e| e.to_string())?;
     let btf = Btf::from_sys_fs().map_err(|e| e.to_string())?;
     for row in TABLE {
-        let Attach::Lsm(hook) = row.attach else { continue };
+        let Attach::Lsm(hook) = row.attach else {
+            continue;
+        };
         let program: &mut Lsm = program(&mut loaded, row.name).map_err(|e| e.to_string())?;
         program.load(hook, &btf).map_err(|e| match e {
-            ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
+            ProgramError::LoadError { io_error, .. }
+                if io_error.raw_os_error() == Some(libc::EPERM) =>
+            {
                 "this kernel does not let BPF LSM programs be loaded (EPERM)".to_owned()
             }
             e => format!("{}: {}", row.name, brief(&e)),
@@ -85,10 +104,17 @@ fn try_lsm(options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> Re
     Ok(loaded)
 }
 
-fn object(options: &StartOptions, offsets: &KernelOffsets, tier: Tier) -> Result<Ebpf, KernelError> {
+fn object(
+    options: &StartOptions,
+    offsets: &KernelOffsets,
+    tier: Tier,
+) -> Result<Ebpf, KernelError> {
     let key = Plain(options.key);
     let values = Plain(offsets.values);
-    let (proc, own) = (hash::component(options.key, b"proc"), hash::component(options.key, b"self"));
+    let (proc, own) = (
+        hash::component(options.key, b"proc"),
+        hash::component(options.key, b"self"),
+    );
     let judges = (tier == Tier::Cgroup) as u32;
     let level = match std::env::var_os(VERIFIER_LOG) {
         Some(_) => VerifierLogLevel::STATS | VerifierLogLevel::DEBUG,

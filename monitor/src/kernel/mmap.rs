@@ -56,13 +56,30 @@ impl<T: Cell> Mapped<T> {
     pub fn new(map: &'static str, fd: impl AsFd, len: usize) -> Result<Self, KernelError> {
         use nix::sys::mman::{MapFlags, ProtFlags, mmap};
         let bytes = (len * size_of::<T>()).next_multiple_of(4096);
-        let size = std::num::NonZeroUsize::new(bytes).ok_or(KernelError::Map { map, what: "empty".into() })?;
+        let size = std::num::NonZeroUsize::new(bytes).ok_or(KernelError::Map {
+            map,
+            what: "empty".into(),
+        })?;
         // SAFETY: a fresh mapping at an address that the kernel chooses.
         let base = unsafe {
-            mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, fd, 0)
+            mmap(
+                None,
+                size,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+                fd,
+                0,
+            )
         }
-        .map_err(|e| KernelError::Map { map, what: format!("cannot be mapped: {e}") })?;
-        Ok(Self { base: base.cast(), len, _value: PhantomData })
+        .map_err(|e| KernelError::Map {
+            map,
+            what: format!("cannot be mapped: {e}"),
+        })?;
+        Ok(Self {
+            base: base.cast(),
+            len,
+            _value: PhantomData,
+        })
     }
 
     /// Entry `i`, if it exists.

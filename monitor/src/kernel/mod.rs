@@ -105,13 +105,19 @@ pub struct EnrolRule {
 }
 
 fn take(loaded: &mut aya::Ebpf, name: &'static str) -> Result<Map, KernelError> {
-    loaded.take_map(name).ok_or(KernelError::Map { map: name, what: "not in the object".into() })
+    loaded.take_map(name).ok_or(KernelError::Map {
+        map: name,
+        what: "not in the object".into(),
+    })
 }
 
 fn array_fd(map: &Map) -> Result<std::os::fd::BorrowedFd<'_>, KernelError> {
     match map {
         Map::Array(data) => Ok(data.fd().as_fd()),
-        _ => Err(KernelError::Map { map: "array", what: "of another type".into() }),
+        _ => Err(KernelError::Map {
+            map: "array",
+            what: "of another type".into(),
+        }),
     }
 }
 
@@ -149,11 +155,18 @@ impl Kernel {
         let facts = preflight::check()?;
         let offsets = btf::offsets(&facts.btf)?;
         let loaded = load::load(options, &offsets, &facts)?;
-        let pins = options.pin_dir.as_deref().map(pins::Instance::create).transpose()?;
+        let pins = options
+            .pin_dir
+            .as_deref()
+            .map(pins::Instance::create)
+            .transpose()?;
         let started = Self::attach(options, loaded, &facts, &offsets, pins.as_ref());
         match started {
             Ok(mut kernel) => {
-                kernel.inherited = pins.as_ref().map(pins::Instance::read_earlier).unwrap_or_default();
+                kernel.inherited = pins
+                    .as_ref()
+                    .map(pins::Instance::read_earlier)
+                    .unwrap_or_default();
                 kernel.pins = pins;
                 selftest::run(&mut kernel)?;
                 Ok(kernel)
@@ -185,14 +198,28 @@ impl Kernel {
             hooks: attached.status,
             pins: None,
             inherited: Inherited::default(),
-            rings: Some(Rings::new(take(&mut loaded, "VERDICTS")?, take(&mut loaded, "OBSERVATIONS")?)?),
-            members: Mapped::new("MEMBER", array_fd(&take(&mut loaded, "MEMBER")?)?, MAX_PIDS as usize)?,
-            control: Mapped::new("CONTROL", array_fd(&take(&mut loaded, "CONTROL")?)?, MAX_CLASSES as usize)?,
-            classes: Array::try_from(take(&mut loaded, "CLASSES")?).map_err(KernelError::map("CLASSES"))?,
+            rings: Some(Rings::new(
+                take(&mut loaded, "VERDICTS")?,
+                take(&mut loaded, "OBSERVATIONS")?,
+            )?),
+            members: Mapped::new(
+                "MEMBER",
+                array_fd(&take(&mut loaded, "MEMBER")?)?,
+                MAX_PIDS as usize,
+            )?,
+            control: Mapped::new(
+                "CONTROL",
+                array_fd(&take(&mut loaded, "CONTROL")?)?,
+                MAX_CLASSES as usize,
+            )?,
+            classes: Array::try_from(take(&mut loaded, "CLASSES")?)
+                .map_err(KernelError::map("CLASSES"))?,
             executables: HashMap::try_from(take(&mut loaded, "EXECUTABLES")?)
                 .map_err(KernelError::map("EXECUTABLES"))?,
-            arguments: HashMap::try_from(take(&mut loaded, "ARGUMENTS")?).map_err(KernelError::map("ARGUMENTS"))?,
-            seen: HashMap::try_from(take(&mut loaded, "SEEN")?).map_err(KernelError::map("SEEN"))?,
+            arguments: HashMap::try_from(take(&mut loaded, "ARGUMENTS")?)
+                .map_err(KernelError::map("ARGUMENTS"))?,
+            seen: HashMap::try_from(take(&mut loaded, "SEEN")?)
+                .map_err(KernelError::map("SEEN"))?,
             counters: PerCpuArray::try_from(take(&mut loaded, "COUNTERS")?)
                 .map_err(KernelError::map("COUNTERS"))?,
             policies: policy::Policies::new(
@@ -227,7 +254,10 @@ impl Kernel {
     pub fn counters(&self) -> Result<Vec<(Hook, HookCounters)>, KernelError> {
         let mut all = Vec::with_capacity(HOOKS);
         for hook in Hook::ALL {
-            let per_cpu = self.counters.get(&(hook as u32), 0).map_err(KernelError::map("COUNTERS"))?;
+            let per_cpu = self
+                .counters
+                .get(&(hook as u32), 0)
+                .map_err(KernelError::map("COUNTERS"))?;
             let mut sum = HookCounters::default();
             for c in per_cpu.iter() {
                 sum.member += c.0.member;
@@ -247,7 +277,9 @@ impl Kernel {
     /// # Errors
     /// The map cannot be written.
     pub fn set_class(&mut self, id: ClassId, class: Class) -> Result<(), KernelError> {
-        self.classes.set(id as u32, Plain(class), 0).map_err(KernelError::map("CLASSES"))
+        self.classes
+            .set(id as u32, Plain(class), 0)
+            .map_err(KernelError::map("CLASSES"))
     }
 
     /// Class of a process; [`monitor_common::class::NONE`] if it is not a member.
@@ -262,13 +294,20 @@ impl Kernel {
 
     /// Every member: (process, class).
     pub fn members(&self) -> Vec<(u32, ClassId)> {
-        self.members.non_zero().map(|(pid, class)| (pid as u32, class)).collect()
+        self.members
+            .non_zero()
+            .map(|(pid, class)| (pid as u32, class))
+            .collect()
     }
 
     /// What the kernel has counted of known behaviour.
     pub fn seen(&self) -> Vec<(SeenKey, Seen)> {
         // An entry can be evicted while the map is read: it is skipped.
-        self.seen.iter().filter_map(Result::ok).map(|(k, v)| (k.0, v.0)).collect()
+        self.seen
+            .iter()
+            .filter_map(Result::ok)
+            .map(|(k, v)| (k.0, v.0))
+            .collect()
     }
 
     /// The rings, once: they belong to the thread that drains them.

@@ -46,9 +46,14 @@ impl Instance {
     /// # Errors
     /// The directory is not on a bpf file system or cannot be made.
     pub fn create(pin_dir: &Path) -> Result<Self, KernelError> {
-        let error = |what: String| KernelError::Pins { path: pin_dir.into(), what };
+        let error = |what: String| KernelError::Pins {
+            path: pin_dir.into(),
+            what,
+        };
         if pin_dir.as_os_str().is_empty() {
-            return Err(error("pin_dir must not be empty; use /sys/fs/bpf/slmguard".into()));
+            return Err(error(
+                "pin_dir must not be empty; use /sys/fs/bpf/slmguard".into(),
+            ));
         }
         ensure_bpf_fs(pin_dir).map_err(error)?;
         let root = pin_dir.join(format!("v{ABI}"));
@@ -56,7 +61,8 @@ impl Instance {
         let number = numbers(&root).into_iter().max().unwrap_or(0) + 1;
         let instance = Self { root, number };
         for part in ["links", "maps"] {
-            fs::create_dir_all(instance.dir().join(part)).map_err(|e| error(format!("cannot be made: {e}")))?;
+            fs::create_dir_all(instance.dir().join(part))
+                .map_err(|e| error(format!("cannot be made: {e}")))?;
         }
         Ok(instance)
     }
@@ -77,12 +83,23 @@ impl Instance {
     pub fn pin_maps(&self, loaded: &Ebpf) -> Result<(), KernelError> {
         for name in PINNED_MAPS {
             let path = self.dir().join("maps").join(name);
-            let map = loaded.map(name).ok_or(KernelError::Map { map: name, what: "not in the object".into() })?;
+            let map = loaded.map(name).ok_or(KernelError::Map {
+                map: name,
+                what: "not in the object".into(),
+            })?;
             let data = match map {
                 Map::Array(d) | Map::RingBuf(d) | Map::LruHashMap(d) => d,
-                _ => return Err(KernelError::Map { map: name, what: "of another type".into() }),
+                _ => {
+                    return Err(KernelError::Map {
+                        map: name,
+                        what: "of another type".into(),
+                    });
+                }
             };
-            data.pin(&path).map_err(|e| KernelError::Pins { path, what: super::load::brief(&e) })?;
+            data.pin(&path).map_err(|e| KernelError::Pins {
+                path,
+                what: super::load::brief(&e),
+            })?;
         }
         Ok(())
     }
@@ -97,7 +114,8 @@ impl Instance {
             if let Ok(data) = MapData::from_pin(maps.join("MEMBER"))
                 && let Ok(members) = Mapped::<u16>::new("MEMBER", data.fd(), MAX_PIDS as usize)
             {
-                all.members.extend(members.non_zero().map(|(pid, class)| (pid as u32, class)));
+                all.members
+                    .extend(members.non_zero().map(|(pid, class)| (pid as u32, class)));
             }
             if let Ok(data) = MapData::from_pin(maps.join("VERDICTS"))
                 && let Ok(mut ring) = RingBuf::try_from(Map::RingBuf(data))
@@ -138,7 +156,10 @@ impl Instance {
 /// # Errors
 /// A pin cannot be removed.
 pub fn remove_all(pin_dir: &Path) -> Result<usize, KernelError> {
-    let error = |e: io::Error| KernelError::Pins { path: pin_dir.into(), what: format!("cannot be removed: {e}") };
+    let error = |e: io::Error| KernelError::Pins {
+        path: pin_dir.into(),
+        what: format!("cannot be removed: {e}"),
+    };
     let mut removed = 0;
     for root in entries(pin_dir).into_iter().filter(|p| p.is_dir()) {
         for number in numbers(&root) {
@@ -165,26 +186,45 @@ fn remove_instance(dir: &Path) -> io::Result<()> {
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    fs::read_dir(dir).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default()
+    fs::read_dir(dir)
+        .map(|d| d.flatten().map(|e| e.path()).collect())
+        .unwrap_or_default()
 }
 
 fn numbers(root: &Path) -> Vec<u64> {
-    entries(root).iter().filter_map(|p| p.file_name()?.to_str()?.parse().ok()).collect()
+    entries(root)
+        .iter()
+        .filter_map(|p| p.file_name()?.to_str()?.parse().ok())
+        .collect()
 }
 
 fn ensure_bpf_fs(pin_dir: &Path) -> Result<(), String> {
     let is_bpf = |p: &Path| {
         nix::sys::statfs::statfs(p).is_ok_and(|s| s.filesystem_type().0 as i64 == BPF_FS_MAGIC)
     };
-    let existing = pin_dir.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+    let existing = pin_dir
+        .ancestors()
+        .find(|p| p.exists())
+        .unwrap_or(Path::new("/"));
     if is_bpf(existing) {
         return Ok(());
     }
     let usual = Path::new("/sys/fs/bpf");
     if pin_dir.starts_with(usual) && usual.is_dir() {
         use nix::mount::{MsFlags, mount};
-        mount(Some("bpf"), usual, Some("bpf"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, Some("mode=0700"))
-            .map_err(|e| format!("no bpf file system is mounted at {}, and mounting one failed: {e}", usual.display()))?;
+        mount(
+            Some("bpf"),
+            usual,
+            Some("bpf"),
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+            Some("mode=0700"),
+        )
+        .map_err(|e| {
+            format!(
+                "no bpf file system is mounted at {}, and mounting one failed: {e}",
+                usual.display()
+            )
+        })?;
         return Ok(());
     }
     Err("is not on a bpf file system; use a directory below /sys/fs/bpf".into())

@@ -26,6 +26,17 @@ macro_rules! plain {
     };
 }
 plain!(
-    Class, DestinationKey, ArgumentKey, ExecutableKey, ExecutableRules, HashKey, HookCounters, Offsets,
-    PolicyRoot, State, TransitionKey, Seen, SeenKey,
+    Class,
+    DestinationKey,
+    ArgumentKey,
+    ExecutableKey,
+    ExecutableRules,
+    HashKey,
+    HookCounters,
+    Offsets,
+    PolicyRoot,
+    State,
+    TransitionKey,
+    Seen,
+    SeenKey,
 );

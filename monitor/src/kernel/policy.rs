@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use aya::maps::{Array, HashMap, Map, MapData, lpm_trie::{Key, LpmTrie}};
+use aya::maps::{
+    Array, HashMap, Map, MapData,
+    lpm_trie::{Key, LpmTrie},
+};
 use monitor_common::{
     class::ClassId,
     endpoint::{DestinationKey, INVARIANT_POLICY},
@@ -19,7 +22,19 @@ use super::{Kernel, KernelError, plain::Plain};
 struct Installed {
     destinations: Vec<(u32, DestinationKey)>,
     transitions: Vec<TransitionKey>,
+    /// Root of its deny automaton in [`Policies::shared`].
+    deny: u32,
     classes: Vec<ClassId>,
+}
+
+/// A deny automaton: the invariants make it large and equal for most policies, so it is installed
+/// once.
+struct Shared {
+    /// With states counted from its root, so that equal automata compare equal.
+    relative: Vec<(TransitionKey, State)>,
+    root: State,
+    transitions: Vec<TransitionKey>,
+    users: usize,
 }
 
 /// The maps of policies, and what is in them.
@@ -28,6 +43,8 @@ pub struct Policies {
     destinations: LpmTrie<MapData, Plain<DestinationKey>, u32>,
     transitions: HashMap<MapData, Plain<TransitionKey>, Plain<State>>,
     installed: BTreeMap<u32, Installed>,
+    /// By the number of the root state.
+    shared: BTreeMap<u32, Shared>,
     invariants: Vec<(u32, DestinationKey)>,
     next_state: u32,
 }
@@ -37,9 +54,11 @@ impl Policies {
     pub fn new(roots: Map, destinations: Map, transitions: Map) -> Result<Self, KernelError> {
         Ok(Self {
             roots: Array::try_from(roots).map_err(KernelError::map("POLICIES"))?,
-            destinations: LpmTrie::try_from(destinations).map_err(KernelError::map("DESTINATIONS"))?,
+            destinations: LpmTrie::try_from(destinations)
+                .map_err(KernelError::map("DESTINATIONS"))?,
             transitions: HashMap::try_from(transitions).map_err(KernelError::map("TRANSITIONS"))?,
             installed: BTreeMap::new(),
+            shared: BTreeMap::new(),
             invariants: vec![],
             next_state: 1,
         })
@@ -52,18 +71,24 @@ impl Policies {
 
     fn free_number(&self) -> Result<u32, KernelError> {
         // Policy 0 is what a class without a policy points to: always empty.
-        (1..MAX_POLICIES).find(|n| !self.installed.contains_key(n)).ok_or(KernelError::Full {
-            what: "policies",
-            have: self.installed.len() + 1,
-            limit: MAX_POLICIES as usize - 1,
-            advice: "guard fewer workloads with one daemon",
-        })
+        (1..MAX_POLICIES)
+            .find(|n| !self.installed.contains_key(n))
+            .ok_or(KernelError::Full {
+                what: "policies",
+                have: self.installed.len() + 1,
+                limit: MAX_POLICIES as usize - 1,
+                advice: "guard fewer workloads with one daemon",
+            })
     }
 
     fn check_room(&self, destinations: usize, transitions: usize) -> Result<(), KernelError> {
-        let used: (usize, usize) = self.installed.values().fold((self.invariants.len(), 0), |(d, t), p| {
-            (d + p.destinations.len(), t + p.transitions.len())
-        });
+        let shared: usize = self.shared.values().map(|s| s.transitions.len()).sum();
+        let used: (usize, usize) = self
+            .installed
+            .values()
+            .fold((self.invariants.len(), shared), |(d, t), p| {
+                (d + p.destinations.len(), t + p.transitions.len())
+            });
         let full = |what, have, limit: u32| KernelError::Full {
             what,
             have,
@@ -71,15 +96,26 @@ impl Policies {
             advice: "generalise paths or destinations with patterns in the workload's allow rules",
         };
         if used.0 + destinations > MAX_DESTINATIONS as usize {
-            return Err(full("destinations", used.0 + destinations, MAX_DESTINATIONS));
+            return Err(full(
+                "destinations",
+                used.0 + destinations,
+                MAX_DESTINATIONS,
+            ));
         }
         if used.1 + transitions > MAX_TRANSITIONS as usize {
-            return Err(full("path transitions", used.1 + transitions, MAX_TRANSITIONS));
+            return Err(full(
+                "path transitions",
+                used.1 + transitions,
+                MAX_TRANSITIONS,
+            ));
         }
         Ok(())
     }
 
-    fn insert_destination(&mut self, (bits, key): (u32, DestinationKey)) -> Result<(), KernelError> {
+    fn insert_destination(
+        &mut self,
+        (bits, key): (u32, DestinationKey),
+    ) -> Result<(), KernelError> {
         self.destinations
             .insert(&Key::new(bits, Plain(key)), 1, 0)
             .map_err(KernelError::map("DESTINATIONS"))
@@ -96,37 +132,103 @@ impl Policies {
         Ok(())
     }
 
+    /// Installs a deny automaton, or finds an equal one. Returns its root.
+    fn share(&mut self, deny: &Automaton) -> Result<State, KernelError> {
+        let relative = relative(deny);
+        if let Some(known) = self
+            .shared
+            .values_mut()
+            .find(|s| s.root.flags == deny.root.flags && s.relative == relative)
+        {
+            known.users += 1;
+            return Ok(known.root);
+        }
+        self.insert_automaton(deny)?;
+        let transitions = deny.transitions.iter().map(|(k, _)| *k).collect();
+        self.shared.insert(
+            deny.root.state,
+            Shared {
+                relative,
+                root: deny.root,
+                transitions,
+                users: 1,
+            },
+        );
+        Ok(deny.root)
+    }
+
+    fn unshare(&mut self, root: u32) {
+        let Some(shared) = self.shared.get_mut(&root) else {
+            return;
+        };
+        shared.users -= 1;
+        if shared.users == 0
+            && let Some(gone) = self.shared.remove(&root)
+        {
+            for key in gone.transitions {
+                let _ = self.transitions.remove(&Plain(key));
+            }
+        }
+    }
+
     fn install(&mut self, image: &PolicyImage) -> Result<u32, KernelError> {
         let number = self.free_number()?;
-        self.check_room(
-            image.destinations.len() + image.denied.len(),
-            image.allow.transitions.len() + image.deny.transitions.len(),
-        )?;
+        let transitions = image.allow.transitions.len() + image.deny.transitions.len();
+        self.check_room(image.destinations.len() + image.denied.len(), transitions)?;
         let mut installed = Installed::default();
         let wanted = image
             .destinations
             .iter()
-            .map(|(bits, key)| (*bits, DestinationKey { policy: number, ..*key }))
+            .map(|(bits, key)| {
+                (
+                    *bits,
+                    DestinationKey {
+                        policy: number,
+                        ..*key
+                    },
+                )
+            })
             .chain(image.denied.iter().map(|(bits, key)| {
-                (*bits, DestinationKey { policy: number | monitor_common::endpoint::DENIED, ..*key })
+                (
+                    *bits,
+                    DestinationKey {
+                        policy: number | monitor_common::endpoint::DENIED,
+                        ..*key
+                    },
+                )
             }));
         for entry in wanted {
             self.insert_destination(entry)?;
             installed.destinations.push(entry);
         }
-        for a in [&image.allow, &image.deny] {
-            self.insert_automaton(a)?;
-            installed.transitions.extend(a.transitions.iter().map(|(k, _)| *k));
-        }
-        let flags = if image.denied.is_empty() { 0 } else { POLICY_DENIES_DESTINATIONS };
-        let root = PolicyRoot { allow: image.allow.root, deny: image.deny.root, version: image.version, flags };
-        self.roots.set(number, Plain(root), 0).map_err(KernelError::map("POLICIES"))?;
+        self.insert_automaton(&image.allow)?;
+        installed
+            .transitions
+            .extend(image.allow.transitions.iter().map(|(k, _)| *k));
+        let deny = self.share(&image.deny)?;
+        installed.deny = deny.state;
+        let flags = if image.denied.is_empty() {
+            0
+        } else {
+            POLICY_DENIES_DESTINATIONS
+        };
+        let root = PolicyRoot {
+            allow: image.allow.root,
+            deny,
+            version: image.version,
+            flags,
+        };
+        self.roots
+            .set(number, Plain(root), 0)
+            .map_err(KernelError::map("POLICIES"))?;
         self.installed.insert(number, installed);
         Ok(number)
     }
 
     fn remove(&mut self, number: u32) {
-        let Some(old) = self.installed.remove(&number) else { return };
+        let Some(old) = self.installed.remove(&number) else {
+            return;
+        };
         let _ = self.roots.set(number, Plain(PolicyRoot::default()), 0);
         for (bits, key) in old.destinations {
             let _ = self.destinations.remove(&Key::new(bits, Plain(key)));
@@ -134,7 +236,34 @@ impl Policies {
         for key in old.transitions {
             let _ = self.transitions.remove(&Plain(key));
         }
+        self.unshare(old.deny);
     }
+}
+
+/// The edges with states counted from the root; the dead state stays 0.
+fn relative(a: &Automaton) -> Vec<(TransitionKey, State)> {
+    let shift = |state: u32| {
+        if state == 0 {
+            0
+        } else {
+            state.wrapping_sub(a.root.state).wrapping_add(1)
+        }
+    };
+    a.transitions
+        .iter()
+        .map(|(k, s)| {
+            (
+                TransitionKey {
+                    state: shift(k.state),
+                    ..*k
+                },
+                State {
+                    state: shift(s.state),
+                    ..*s
+                },
+            )
+        })
+        .collect()
 }
 
 impl Kernel {
@@ -150,10 +279,15 @@ impl Kernel {
     ///
     /// # Errors
     /// It does not fit; the old policy stays in force.
-    pub fn publish(&mut self, classes: &[(ClassId, u64)], image: &PolicyImage) -> Result<u32, KernelError> {
+    pub fn publish(
+        &mut self,
+        classes: &[(ClassId, u64)],
+        image: &PolicyImage,
+    ) -> Result<u32, KernelError> {
         let number = self.policies.install(image)?;
         for (class, bits) in classes {
-            self.control.set(*class as usize, bits & !0xffff_ffff | number as u64);
+            self.control
+                .set(*class as usize, bits & !0xffff_ffff | number as u64);
         }
         let changed: Vec<ClassId> = classes.iter().map(|(c, _)| *c).collect();
         for (n, p) in &mut self.policies.installed {
@@ -163,8 +297,13 @@ impl Kernel {
                 p.classes.clone_from(&changed);
             }
         }
-        let unused: Vec<u32> =
-            self.policies.installed.iter().filter(|(_, p)| p.classes.is_empty()).map(|(n, _)| *n).collect();
+        let unused: Vec<u32> = self
+            .policies
+            .installed
+            .iter()
+            .filter(|(_, p)| p.classes.is_empty())
+            .map(|(n, _)| *n)
+            .collect();
         if !unused.is_empty() {
             // A program on another processor may still be walking the old policy.
             std::thread::sleep(std::time::Duration::from_millis(5));
@@ -184,10 +323,21 @@ impl Kernel {
     ///
     /// # Errors
     /// They do not fit.
-    pub fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError> {
+    pub fn set_invariants(
+        &mut self,
+        endpoints: &[(u32, DestinationKey)],
+    ) -> Result<(), KernelError> {
         let wanted: Vec<(u32, DestinationKey)> = endpoints
             .iter()
-            .map(|(bits, key)| (*bits, DestinationKey { policy: INVARIANT_POLICY, ..*key }))
+            .map(|(bits, key)| {
+                (
+                    *bits,
+                    DestinationKey {
+                        policy: INVARIANT_POLICY,
+                        ..*key
+                    },
+                )
+            })
             .collect();
         for entry in &wanted {
             self.policies.insert_destination(*entry)?;
@@ -195,7 +345,10 @@ impl Kernel {
         let gone = std::mem::replace(&mut self.policies.invariants, wanted);
         for (bits, key) in gone {
             if !self.policies.invariants.contains(&(bits, key)) {
-                let _ = self.policies.destinations.remove(&Key::new(bits, Plain(key)));
+                let _ = self
+                    .policies
+                    .destinations
+                    .remove(&Key::new(bits, Plain(key)));
             }
         }
         Ok(())

@@ -25,8 +25,13 @@ pub const BTF_FILE: &str = "/sys/kernel/btf/vmlinux";
 const LSM_FILE: &str = "/sys/kernel/security/lsm";
 
 /// Capabilities that loading and enforcing needs: number and name.
-const CAPABILITIES: [(u8, &str); 5] =
-    [(39, "CAP_BPF"), (38, "CAP_PERFMON"), (12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN"), (19, "CAP_SYS_PTRACE")];
+const CAPABILITIES: [(u8, &str); 5] = [
+    (39, "CAP_BPF"),
+    (38, "CAP_PERFMON"),
+    (12, "CAP_NET_ADMIN"),
+    (21, "CAP_SYS_ADMIN"),
+    (19, "CAP_SYS_PTRACE"),
+];
 
 /// Checks privileges and kernel.
 ///
@@ -36,34 +41,48 @@ pub fn check() -> Result<Facts, KernelError> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let missing = missing_capabilities(&status);
     if !missing.is_empty() {
-        return Err(KernelError::Privilege { missing: missing.join(", ") });
+        return Err(KernelError::Privilege {
+            missing: missing.join(", "),
+        });
     }
     if !in_initial_pid_namespace() {
         return Err(KernelError::Feature {
-            what: "slmguard runs in a pid namespace of its own and would misread every process id".into(),
+            what: "slmguard runs in a pid namespace of its own and would misread every process id"
+                .into(),
             advice: "run it in the host's pid namespace (hostPID, --pid=host)".into(),
         });
     }
     let btf = fs::read(BTF_FILE).map_err(|e| KernelError::Feature {
         what: format!("no kernel type information at {BTF_FILE} ({e})"),
-        advice: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (Debian 12 and later have it)".into(),
+        advice: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (Debian 12 and later have it)"
+            .into(),
     })?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let cgroup2 = cgroup2_mount(&mounts).ok_or_else(|| KernelError::Feature {
         what: "no cgroup v2 file system is mounted".into(),
         advice: "mount one: mount -t cgroup2 none /sys/fs/cgroup".into(),
     })?;
-    Ok(Facts { release: release(), btf, cgroup2, lsm: active_lsms() })
+    Ok(Facts {
+        release: release(),
+        btf,
+        cgroup2,
+        lsm: active_lsms(),
+    })
 }
 
 /// `uname -r`.
 pub fn release() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// Active security modules; `None` where securityfs is not mounted.
 pub fn active_lsms() -> Option<Vec<String>> {
-    fs::read_to_string(LSM_FILE).ok().map(|s| s.trim().split(',').map(str::to_owned).collect())
+    fs::read_to_string(LSM_FILE)
+        .ok()
+        .map(|s| s.trim().split(',').map(str::to_owned).collect())
 }
 
 /// Names of the capabilities that a `/proc/<pid>/status` lacks in its effective set.
@@ -73,7 +92,11 @@ fn missing_capabilities(status: &str) -> Vec<&'static str> {
         .find_map(|l| l.strip_prefix("CapEff:"))
         .and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
         .unwrap_or(0);
-    CAPABILITIES.iter().filter(|(bit, _)| effective >> bit & 1 == 0).map(|(_, name)| *name).collect()
+    CAPABILITIES
+        .iter()
+        .filter(|(bit, _)| effective >> bit & 1 == 0)
+        .map(|(_, name)| *name)
+        .collect()
 }
 
 /// The initial pid namespace has a fixed inode number (`PROC_PID_INIT_INO`).
@@ -116,10 +139,19 @@ mod tests {
 
     #[test]
     fn missing_capabilities_are_named() {
-        assert_eq!(missing_capabilities("CapEff:\t000001ffffffffff\n"), Vec::<&str>::new());
+        assert_eq!(
+            missing_capabilities("CapEff:\t000001ffffffffff\n"),
+            Vec::<&str>::new()
+        );
         assert_eq!(
             missing_capabilities("CapEff:\t0000000000000000\n"),
-            ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"]
+            [
+                "CAP_BPF",
+                "CAP_PERFMON",
+                "CAP_NET_ADMIN",
+                "CAP_SYS_ADMIN",
+                "CAP_SYS_PTRACE"
+            ]
         );
     }
 }

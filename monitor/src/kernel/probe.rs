@@ -18,7 +18,9 @@ pub const ARGUMENT: &str = "__probe";
 pub const READY: &str = "ready";
 
 /// Operations, by the name of the hook they exercise.
-pub const NETWORK: [&str; 6] = ["connect4", "connect6", "sendmsg4", "sendmsg6", "bind4", "bind6"];
+pub const NETWORK: [&str; 6] = [
+    "connect4", "connect6", "sendmsg4", "sendmsg6", "bind4", "bind6",
+];
 
 /// Runs the operations named in `args`, one line of output each: `name ok`, `name errno N`, `name
 /// killed`, or `name unavailable` where the machine has no such protocol.
@@ -26,11 +28,17 @@ pub fn run(args: &[String]) -> ExitCode {
     // The parent must not make this process a member before its exec is over, and it must not go
     // on before it is one.
     let mut go = [0; 1];
-    if writeln!(std::io::stdout(), "{READY}").is_err() || std::io::stdin().read_exact(&mut go).is_err() {
+    if writeln!(std::io::stdout(), "{READY}").is_err()
+        || std::io::stdin().read_exact(&mut go).is_err()
+    {
         return ExitCode::FAILURE;
     }
     for name in args {
-        let outcome = if name == "exec" { execute() } else { describe(operate(name)) };
+        let outcome = if name == "exec" {
+            execute()
+        } else {
+            describe(operate(name))
+        };
         if writeln!(std::io::stdout(), "{name} {outcome}").is_err() {
             return ExitCode::FAILURE;
         }
@@ -43,8 +51,14 @@ fn operate(name: &str) -> Option<std::io::Result<()>> {
     Some(match name {
         "connect4" => UdpSocket::bind("127.0.0.1:0").ok()?.connect("127.0.0.1:9"),
         "connect6" => UdpSocket::bind("[::1]:0").ok()?.connect("[::1]:9"),
-        "sendmsg4" => UdpSocket::bind("127.0.0.1:0").ok()?.send_to(&[], "127.0.0.1:9").map(drop),
-        "sendmsg6" => UdpSocket::bind("[::1]:0").ok()?.send_to(&[], "[::1]:9").map(drop),
+        "sendmsg4" => UdpSocket::bind("127.0.0.1:0")
+            .ok()?
+            .send_to(&[], "127.0.0.1:9")
+            .map(drop),
+        "sendmsg6" => UdpSocket::bind("[::1]:0")
+            .ok()?
+            .send_to(&[], "[::1]:9")
+            .map(drop),
         "bind4" => TcpListener::bind("127.0.0.1:0").map(drop),
         "bind6" => match TcpListener::bind("[::1]:0") {
             Err(e) if e.raw_os_error() == Some(libc::EADDRNOTAVAIL) => return None,
@@ -67,7 +81,11 @@ fn describe(outcome: Option<std::io::Result<()>>) -> String {
 /// Starts a program: itself, which ends at once because nobody tells it to go. Inherits its
 /// input, so that nothing but the program is opened.
 fn execute() -> String {
-    match Command::new("/proc/self/exe").arg(ARGUMENT).stdout(Stdio::piped()).status() {
+    match Command::new("/proc/self/exe")
+        .arg(ARGUMENT)
+        .stdout(Stdio::piped())
+        .status()
+    {
         Ok(status) if status.signal() == Some(libc::SIGKILL) => "killed".to_owned(),
         Ok(_) => "ok".to_owned(),
         Err(e) => describe(Some(Err(e))),

@@ -17,7 +17,8 @@ impl Rings {
     pub(super) fn new(verdicts: Map, observations: Map) -> Result<Self, KernelError> {
         Ok(Self {
             verdicts: RingBuf::try_from(verdicts).map_err(KernelError::map("VERDICTS"))?,
-            observations: RingBuf::try_from(observations).map_err(KernelError::map("OBSERVATIONS"))?,
+            observations: RingBuf::try_from(observations)
+                .map_err(KernelError::map("OBSERVATIONS"))?,
         })
     }
 
@@ -27,7 +28,10 @@ impl Rings {
     pub fn next_batch(&mut self, timeout: Duration, take: &mut dyn FnMut(&[u8])) -> usize {
         let wait = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
         // A signal or a failure only makes this round shorter.
-        let _ = poll(&mut [PollFd::new(self.verdicts.as_fd(), PollFlags::POLLIN)], wait);
+        let _ = poll(
+            &mut [PollFd::new(self.verdicts.as_fd(), PollFlags::POLLIN)],
+            wait,
+        );
         self.drain(take)
     }
 
@@ -41,7 +45,9 @@ impl Rings {
             }
             let mut observed = 0;
             while observed < 256 {
-                let Some(event) = self.observations.next() else { break };
+                let Some(event) = self.observations.next() else {
+                    break;
+                };
                 take(&event);
                 observed += 1;
             }

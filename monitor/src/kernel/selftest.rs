@@ -25,9 +25,21 @@ const EPERM: &str = "errno 1";
 /// # Errors
 /// The maps cannot be used. A hook that fails the test is not an error: its state says so.
 pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
-    let class = Class { after_exec: PROBE, after_bind: PROBE_BOUND, workload: 0, role: Role::Sidecar as u8, phase: Phase::Serve as u8 };
+    let class = Class {
+        after_exec: PROBE,
+        after_bind: PROBE_BOUND,
+        workload: 0,
+        role: Role::Sidecar as u8,
+        phase: Phase::Serve as u8,
+    };
     kernel.set_class(PROBE, class)?;
-    kernel.set_class(PROBE_BOUND, Class { after_bind: PROBE, ..class })?;
+    kernel.set_class(
+        PROBE_BOUND,
+        Class {
+            after_bind: PROBE,
+            ..class
+        },
+    )?;
     set_mode(kernel, Mode::Learn);
     let before = totals(kernel)?;
     let mut operations: Vec<&str> = NETWORK.to_vec();
@@ -56,7 +68,9 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
             Hook::LsmSendmsg => stopped_by_errno(&network, "sendmsg4"),
             Hook::OpenExit | Hook::LsmFileOpen => Some(open_stopped(&open, tier)),
             Hook::LsmExec => outcome(&exec, "exec").map(|o| o == EPERM),
-            Hook::ProcessExec if tier == Tier::Cgroup => outcome(&exec, "exec").map(|o| o == "killed"),
+            Hook::ProcessExec if tier == Tier::Cgroup => {
+                outcome(&exec, "exec").map(|o| o == "killed")
+            }
             Hook::Bind4 | Hook::Bind6 => outcome(&learned, status.hook).map(|_| true),
             Hook::ProcessFork | Hook::ProcessExec | Hook::ProcessExit => Some(true),
         };
@@ -96,7 +110,10 @@ struct Report {
 
 /// `None`: the probe did not come to this operation, or the machine cannot do it.
 fn outcome<'a>(report: &'a Report, name: &str) -> Option<&'a str> {
-    let line = report.lines.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '))?;
+    let line = report
+        .lines
+        .lines()
+        .find_map(|l| l.strip_prefix(name)?.strip_prefix(' '))?;
     (line != "unavailable").then_some(line)
 }
 
@@ -113,10 +130,12 @@ fn open_stopped(report: &Report, tier: Tier) -> bool {
 }
 
 fn probe(kernel: &Kernel, operations: &[&str]) -> Report {
-    start(operations).and_then(|child| conduct(kernel, child)).unwrap_or_else(|e| {
-        tracing::warn!(error = %e, "the self-test's process cannot be run");
-        Report::default()
-    })
+    start(operations)
+        .and_then(|child| conduct(kernel, child))
+        .unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "the self-test's process cannot be run");
+            Report::default()
+        })
 }
 
 fn start(operations: &[&str]) -> io::Result<Child> {
@@ -144,5 +163,8 @@ fn conduct(kernel: &Kernel, mut child: Child) -> io::Result<Report> {
     drop(stdin);
     stdout.read_to_string(&mut lines)?;
     let status = child.wait()?;
-    Ok(Report { lines, killed: status.signal() == Some(libc::SIGKILL) })
+    Ok(Report {
+        lines,
+        killed: status.signal() == Some(libc::SIGKILL),
+    })
 }

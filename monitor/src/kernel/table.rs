@@ -68,15 +68,55 @@ pub struct Row {
 }
 
 const PATH: &[&str] = &[
-    "task_signal", "file_path", "file_inode", "path_mnt", "path_dentry", "dentry_parent", "dentry_name",
-    "qstr_name", "qstr_len", "vfsmount_root", "mount_mnt", "mount_parent", "mount_point", "inode_ino",
-    "inode_sb", "sb_dev", "sb_magic", "proc_pid", "proc_vfs_inode", "pid_tasks", "task_pid_links",
+    "task_signal",
+    "file_path",
+    "file_inode",
+    "path_mnt",
+    "path_dentry",
+    "dentry_parent",
+    "dentry_name",
+    "qstr_name",
+    "qstr_len",
+    "vfsmount_root",
+    "mount_mnt",
+    "mount_parent",
+    "mount_point",
+    "inode_ino",
+    "inode_sb",
+    "sb_dev",
+    "sb_magic",
+    "proc_pid",
+    "proc_vfs_inode",
+    "pid_tasks",
+    "task_pid_links",
 ];
 const OPEN_EXIT: &[&str] = &[
-    "task_files", "files_fdt", "fdt_fd", "fdt_max", "file_mode", "task_signal", "file_path", "file_inode",
-    "path_mnt", "path_dentry", "dentry_parent", "dentry_name", "qstr_name", "qstr_len", "vfsmount_root",
-    "mount_mnt", "mount_parent", "mount_point", "inode_ino", "inode_sb", "sb_dev", "sb_magic", "proc_pid",
-    "proc_vfs_inode", "pid_tasks", "task_pid_links",
+    "task_files",
+    "files_fdt",
+    "fdt_fd",
+    "fdt_max",
+    "file_mode",
+    "task_signal",
+    "file_path",
+    "file_inode",
+    "path_mnt",
+    "path_dentry",
+    "dentry_parent",
+    "dentry_name",
+    "qstr_name",
+    "qstr_len",
+    "vfsmount_root",
+    "mount_mnt",
+    "mount_parent",
+    "mount_point",
+    "inode_ino",
+    "inode_sb",
+    "sb_dev",
+    "sb_magic",
+    "proc_pid",
+    "proc_vfs_inode",
+    "pid_tasks",
+    "task_pid_links",
 ];
 const SOCKET: &[&str] = &["socket_sk", "sk_protocol"];
 const MESSAGE: &[&str] = &["socket_sk", "sk_protocol", "msg_name", "msg_namelen"];
@@ -106,7 +146,12 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         needs: &["task_tgid"],
         essential: true,
         test: "process::a_child_is_guarded_from_its_first_instruction",
-        ..row(Hook::ProcessFork, "process_fork", "process", Attach::RawTracepoint("sched_process_fork"))
+        ..row(
+            Hook::ProcessFork,
+            "process_fork",
+            "process",
+            Attach::RawTracepoint("sched_process_fork"),
+        )
     },
     Row {
         effect: [Tracks, Kills],
@@ -114,14 +159,24 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         needs: &["bprm_file"],
         essential: true,
         test: "process::a_workload_is_enrolled_when_it_starts",
-        ..row(Hook::ProcessExec, "process_exec", "exec", Attach::RawTracepoint("sched_process_exec"))
+        ..row(
+            Hook::ProcessExec,
+            "process_exec",
+            "exec",
+            Attach::RawTracepoint("sched_process_exec"),
+        )
     },
     Row {
         guards: "membership ends with the process",
         needs: &["task_signal", "signal_live"],
         essential: true,
         test: "process::membership_ends_with_the_process",
-        ..row(Hook::ProcessExit, "process_exit", "process", Attach::RawTracepoint("sched_process_exit"))
+        ..row(
+            Hook::ProcessExit,
+            "process_exit",
+            "process",
+            Attach::RawTracepoint("sched_process_exit"),
+        )
     },
     Row {
         guards: "a server that listens (IPv4) is held to its serving policy",
@@ -137,13 +192,23 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         effect: [Prevents, Prevents],
         guards: "connect to IPv4 destinations outside the policy",
         test: "connect::cgroup_hook_denies_ipv4",
-        ..row(Hook::Connect4, "connect4", "connect", Attach::CgroupSockAddr)
+        ..row(
+            Hook::Connect4,
+            "connect4",
+            "connect",
+            Attach::CgroupSockAddr,
+        )
     },
     Row {
         effect: [Prevents, Prevents],
         guards: "connect to IPv6 destinations outside the policy",
         test: "connect::cgroup_hook_denies_ipv6",
-        ..row(Hook::Connect6, "connect6", "connect", Attach::CgroupSockAddr)
+        ..row(
+            Hook::Connect6,
+            "connect6",
+            "connect",
+            Attach::CgroupSockAddr,
+        )
     },
     Row {
         effect: [Prevents, Prevents],
@@ -164,7 +229,12 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         needs: OPEN_EXIT,
         files: true,
         test: "open::a_file_outside_the_policy_stays_closed",
-        ..row(Hook::OpenExit, "open_exit", "open", Attach::RawTracepoint("sys_exit"))
+        ..row(
+            Hook::OpenExit,
+            "open_exit",
+            "open",
+            Attach::RawTracepoint("sys_exit"),
+        )
     },
     Row {
         only: Some(Tier::Lsm),
@@ -173,7 +243,12 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         needs: PATH,
         files: true,
         test: "open::a_file_outside_the_policy_stays_closed",
-        ..row(Hook::LsmFileOpen, "lsm_file_open", "open", Attach::Lsm("file_open"))
+        ..row(
+            Hook::LsmFileOpen,
+            "lsm_file_open",
+            "open",
+            Attach::Lsm("file_open"),
+        )
     },
     Row {
         only: Some(Tier::Lsm),
@@ -182,7 +257,12 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         needs: PATH,
         files: true,
         test: "exec::a_program_outside_the_policy_does_not_run",
-        ..row(Hook::LsmExec, "lsm_exec", "exec", Attach::Lsm("bprm_check_security"))
+        ..row(
+            Hook::LsmExec,
+            "lsm_exec",
+            "exec",
+            Attach::Lsm("bprm_check_security"),
+        )
     },
     Row {
         only: Some(Tier::Lsm),
@@ -190,7 +270,12 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         guards: "connect to destinations outside the policy, ahead of the cgroup hooks",
         needs: SOCKET,
         test: "connect::lsm_hook_denies_first",
-        ..row(Hook::LsmConnect, "lsm_connect", "connect", Attach::Lsm("socket_connect"))
+        ..row(
+            Hook::LsmConnect,
+            "lsm_connect",
+            "connect",
+            Attach::Lsm("socket_connect"),
+        )
     },
     Row {
         only: Some(Tier::Lsm),
@@ -198,7 +283,12 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         guards: "datagrams to destinations outside the policy, ahead of the cgroup hooks",
         needs: MESSAGE,
         test: "send::lsm_hook_denies_first",
-        ..row(Hook::LsmSendmsg, "lsm_sendmsg", "send", Attach::Lsm("socket_sendmsg"))
+        ..row(
+            Hook::LsmSendmsg,
+            "lsm_sendmsg",
+            "send",
+            Attach::Lsm("socket_sendmsg"),
+        )
     },
 ];
 
@@ -250,10 +340,16 @@ mod tests {
     fn every_row_stands_at_its_number_and_is_complete() {
         for (i, row) in TABLE.iter().enumerate() {
             assert_eq!(row.hook as usize, i, "{}", row.name);
-            assert!(!row.guards.is_empty() && row.test.contains("::"), "{}", row.name);
+            assert!(
+                !row.guards.is_empty() && row.test.contains("::"),
+                "{}",
+                row.name
+            );
             for need in row.needs {
                 assert!(
-                    monitor_common::offsets::Offsets::PATHS.iter().any(|(name, _)| name == need),
+                    monitor_common::offsets::Offsets::PATHS
+                        .iter()
+                        .any(|(name, _)| name == need),
                     "{}: {need}",
                     row.name
                 );
