@@ -135,7 +135,7 @@ fn object(
 /// A program of the object by name and type.
 pub fn program<'a, T>(loaded: &'a mut Ebpf, name: &str) -> Result<&'a mut T, KernelError>
 where
-    &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+    &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {
     loaded
         .program_mut(name)

@@ -1,0 +1,198 @@
+//! What the API shows, as values: the daemon writes them, the commands read them, scripts rely on
+//! their names.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use slmguard_core::alert::ProcessInfo;
+
+/// `GET /v1/status`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// `lsm` or `cgroup`.
+    pub tier: String,
+    /// Address of the metrics endpoint; absent where it is off.
+    pub metrics: Option<String>,
+    /// What should work and does not, in sentences.
+    pub degraded: Vec<String>,
+    /// Workloads in short.
+    pub workloads: Vec<WorkloadStatus>,
+    /// Events read from the kernel, per kind.
+    pub events: BTreeMap<String, u64>,
+    /// Events that the rings had no room for.
+    pub drops: u64,
+}
+
+/// A workload in short.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadStatus {
+    /// Its name.
+    pub name: String,
+    /// Its mode.
+    pub mode: String,
+    /// On what the right to enforce rests.
+    pub basis: String,
+    /// Living processes.
+    pub processes: usize,
+    /// Alerts in the store.
+    pub alerts: u64,
+}
+
+/// One entry of `GET /v1/workloads`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Workload {
+    /// Its name.
+    pub name: String,
+    /// Its mode.
+    pub mode: String,
+    /// On what the right to enforce rests.
+    pub basis: String,
+    /// Living processes.
+    pub processes: Vec<Member>,
+    /// Size of the baseline.
+    pub baseline: BaselineSize,
+    /// Tool processes and busy minutes that were seen since the daemon started.
+    pub episodes: u64,
+}
+
+/// A living process of a workload.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id.
+    pub pid: u32,
+    /// Its role.
+    pub role: String,
+    /// Its phase.
+    pub phase: String,
+    /// Its program.
+    pub exe: String,
+    /// It was here before the daemon.
+    pub adopted: bool,
+}
+
+/// Subjects that were learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaselineSize {
+    /// Destinations.
+    pub destinations: usize,
+    /// Files read.
+    pub reads: usize,
+    /// Files written.
+    pub writes: usize,
+    /// Programs started.
+    pub execs: usize,
+}
+
+/// One entry of `GET /v1/hooks`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its name.
+    pub hook: String,
+    /// Its family.
+    pub family: String,
+    /// `lsm`, `cgroup`, `both`.
+    pub tier: String,
+    /// It is attached.
+    pub attached: bool,
+    /// It was seen to fire; absent where that could not be tried.
+    pub fires: Option<bool>,
+    /// `prevents`, `kills`, `detects`, `tracks`.
+    pub effect: String,
+    /// What it guards.
+    pub guards: String,
+    /// Why it is not attached, or not as it should be.
+    pub reason: Option<String>,
+    /// It belongs to the tier in use, so that it ought to be attached.
+    pub expected: bool,
+}
+
+impl Hook {
+    /// Whether something is missing that this kernel could have.
+    pub fn is_degraded(&self) -> bool {
+        self.expected && (!self.attached || self.fires == Some(false))
+    }
+}
+
+/// One line of `GET /v1/events`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, RFC 3339.
+    pub time: String,
+    /// Workload.
+    pub workload: String,
+    /// Role of the process.
+    pub role: String,
+    /// Its phase.
+    pub phase: String,
+    /// `connect`, `send`, `open`, `exec`, `fork`, `exit`, `phase`.
+    pub kind: String,
+    /// Destination or path; empty for events of processes.
+    pub subject: String,
+    /// What the kernel did about it.
+    pub verdict: String,
+    /// Occurrences.
+    pub count: u64,
+    /// Who.
+    pub process: ProcessInfo,
+}
+
+/// One entry of `GET /v1/baseline/{workload}`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BaselineEntry {
+    /// Workload.
+    pub workload: String,
+    /// Role.
+    pub role: String,
+    /// Phase.
+    pub phase: String,
+    /// `destination`, `read`, `write`, `exec`.
+    pub family: String,
+    /// Destination or path.
+    pub subject: String,
+    /// How often.
+    pub count: u64,
+    /// First time, RFC 3339.
+    pub first_seen: String,
+    /// Last time, RFC 3339.
+    pub last_seen: String,
+}
+
+/// `GET /v1/mode/{workload}`, and the answer to a change of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Mode {
+    /// Workload.
+    pub workload: String,
+    /// Its mode.
+    pub mode: String,
+    /// On what the right to enforce rests.
+    pub basis: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+/// `POST /v1/mode/{workload}`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModeChange {
+    /// The mode that is wanted.
+    pub mode: String,
+    /// The operator approves what was learned.
+    #[serde(default)]
+    pub declare: bool,
+    /// Why; kept in the audit trail.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What every refusal says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// In a sentence.
+    pub error: String,
+}

@@ -1,0 +1,61 @@
+//! `slmguard events`
+
+use super::{Global, Stream, lines, out};
+use crate::{
+    api::view::Event,
+    exit::{Exit, Failure},
+};
+
+pub(super) fn run(global: &Global, stream: &Stream) -> Result<Exit, Failure> {
+    lines::run(global, stream, "events", |event: &Event| {
+        vec![describe(event)]
+    })
+}
+
+fn describe(event: &Event) -> String {
+    let who = format!("{}/{}/{}", event.workload, event.role, event.phase);
+    let count = if event.count > 1 {
+        format!(" ×{}", event.count)
+    } else {
+        String::new()
+    };
+    format!(
+        "{}  {:<11}  {:<7}  {who:<24}  {} {}  {}{count}",
+        out::short_time(&event.time),
+        event.verdict,
+        event.kind,
+        event.process.pid,
+        event.process.exe,
+        event.subject,
+    )
+    .trim_end()
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let event = Event {
+            time: "2026-11-21T01:54:59.123456Z".into(),
+            workload: "assistant".into(),
+            role: "agent".into(),
+            phase: "start".into(),
+            kind: "connect".into(),
+            subject: "10.0.0.1:80/tcp".into(),
+            verdict: "blocked".into(),
+            count: 3,
+            process: slmguard_core::alert::ProcessInfo {
+                pid: 9,
+                exe: "/a".into(),
+                ..Default::default()
+            },
+        };
+        assert_eq!(
+            describe(&event),
+            "2026-11-21T01:54:59Z  blocked      connect  assistant/agent/start     9 /a  10.0.0.1:80/tcp ×3"
+        );
+    }
+}

@@ -1,0 +1,236 @@
+//! The command line: one file per command. Reading commands ask the daemon over its socket; all of
+//! them print for people, or with `--json` one object per line for scripts.
+
+mod alerts;
+mod baseline;
+pub mod client;
+mod config_check;
+mod detach;
+mod doctor;
+mod events;
+mod hooks;
+mod lines;
+mod mode;
+pub mod out;
+mod run;
+mod status;
+pub mod table;
+mod workloads;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config,
+    exit::{Exit, Failure},
+};
+
+/// Guards small-language-model inference servers from inside the kernel: learns what each of them
+/// does, and stops what does not belong.
+#[derive(Debug, Parser)]
+#[command(name = "slmguard", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or unhealthy, 2 wrong usage, 3 daemon not \
+running, 4 denied, 69 kernel feature missing, 77 privilege missing, 78 bad configuration.";
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Configuration file; `conf.d/*.toml` beside it is read as well.
+    #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// Socket of the daemon, instead of the one in the configuration.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// Output for people or for scripts.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Format {
+    /// Print one JSON object per line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which lines of a stream.
+#[derive(Clone, Debug, Args)]
+pub struct Stream {
+    /// Go on printing what happens, until interrupted.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Print at most so many of the latest.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// Only what concerns this workload.
+    #[arg(long, short, value_name = "WORKLOAD")]
+    pub workload: Option<String>,
+    /// Output format.
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon.
+    Run(run::Options),
+    /// Tell what this kernel can do, hook by hook.
+    ///
+    /// Asks the running daemon; where none runs, loads the kernel programs for a moment to try
+    /// them (needs the same privileges as the daemon).
+    Doctor(Format),
+    /// Show the daemon's state in short.
+    Status(Format),
+    /// Show workloads, their processes and what was learned about them.
+    Workloads(Format),
+    /// Show what workloads did, as the kernel reported it.
+    Events(Stream),
+    /// Show alerts.
+    Alerts(Stream),
+    /// Look at what was learned.
+    #[command(subcommand)]
+    Baseline(baseline::Command),
+    /// Show or change the mode of a workload.
+    Mode(mode::Options),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(config_check::Command),
+    /// End enforcement: remove everything that was pinned in the kernel.
+    ///
+    /// A daemon that is running keeps what it holds until it is stopped.
+    Detach(Format),
+    /// List the kernel programs, their tiers and their tests.
+    #[command(hide = true)]
+    Hooks(Format),
+}
+
+/// Runs a command.
+pub fn run(cli: Cli) -> Result<Exit, Failure> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Run(options) => run::run(&global, &options),
+        Command::Doctor(format) => doctor::run(&global, format),
+        Command::Status(format) => status::run(&global, format),
+        Command::Workloads(format) => workloads::run(&global, format),
+        Command::Events(stream) => events::run(&global, &stream),
+        Command::Alerts(stream) => alerts::run(&global, &stream),
+        Command::Baseline(command) => baseline::run(&global, &command),
+        Command::Mode(options) => mode::run(&global, &options),
+        Command::Config(command) => config_check::run(&global, &command),
+        Command::Detach(format) => detach::run(&global, format),
+        Command::Hooks(format) => hooks::run(format),
+    }
+}
+
+impl Global {
+    /// The way to the daemon.
+    fn client(&self) -> Result<client::Client, Failure> {
+        Ok(client::Client::new(config::socket(
+            self.socket.as_deref(),
+            &self.config,
+        )?))
+    }
+
+    /// The configuration, with what the command line overrides.
+    fn load(&self) -> Result<config::Loaded, Failure> {
+        let mut loaded = config::load(&self.config)?;
+        if let Some(socket) = &self.socket {
+            loaded.config.socket.clone_from(socket);
+        }
+        Ok(loaded)
+    }
+
+    /// Whether the configuration file is there.
+    fn has_config(&self) -> bool {
+        Path::exists(&self.config)
+    }
+}
+
+/// A workload's name as part of a URL. Names hold nothing that has to be escaped; what does is no
+/// name.
+fn in_url(workload: &str) -> Result<&str, Failure> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+    if !workload.is_empty() && workload.bytes().all(fits) && !workload.starts_with('.') {
+        return Ok(workload);
+    }
+    let name = slmguard_core::text::escape(workload.as_bytes());
+    Err(Failure::new(
+        Exit::Failure,
+        format!("there is no workload {name}; `slmguard workloads` lists them"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["slmguard"], arguments].concat())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_forms_are_accepted() {
+        for line in [
+            "run",
+            "run --detach-on-exit",
+            "--config /x.toml run",
+            "run --config /x.toml --socket /s",
+            "doctor --json",
+            "status --json",
+            "workloads --json",
+            "events --follow --limit 10 --workload a --json",
+            "alerts -f -n 10 -w a",
+            "baseline show a --json",
+            "mode a",
+            "mode a learn --json",
+            "mode a enforce --declare --reason because",
+            "config check",
+            "detach",
+            "hooks --json",
+        ] {
+            let arguments: Vec<_> = line.split(' ').collect();
+            assert!(
+                parse(&arguments).is_ok(),
+                "{line}: {}",
+                parse(&arguments).unwrap_err()
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_exit_code_2() {
+        for line in [
+            "",
+            "fly",
+            "mode a enforce --declare",
+            "mode a paranoid",
+            "events --limit x",
+        ] {
+            let arguments: Vec<_> = line.split_whitespace().collect();
+            assert_eq!(parse(&arguments).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_needs_escaping_is_no_name() {
+        assert_eq!(in_url("llama-3.1_8b").unwrap(), "llama-3.1_8b");
+        for name in ["", "../x", "a/b", "a?b", "A", "..", "é"] {
+            assert!(in_url(name).is_err(), "{name}");
+        }
+    }
+}

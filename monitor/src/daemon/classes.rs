@@ -1,0 +1,153 @@
+//! Classes: the numbers that the kernel keeps per process, and the scopes behind them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use monitor_common::class::{Class, ClassId, Phase, Role};
+use slmguard_core::{
+    config::Workload,
+    decode::ClassNames,
+    observation::Scope,
+    workload::{PHASES, role_from},
+};
+
+use crate::store::{Store, StoreError};
+
+/// Every class that ever was, and which of them the configuration asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Classes {
+    by_id: HashMap<ClassId, Scope>,
+    by_scope: HashMap<Scope, ClassId>,
+    configured: Vec<(ClassId, Scope)>,
+    workloads: Vec<String>,
+}
+
+impl Classes {
+    /// Numbers the classes of these workloads: the roles that they name, and tools, in each phase.
+    /// Earlier classes stay known, because events of members that carry them can still arrive.
+    pub fn new(workloads: &[Workload], store: &Store) -> Result<Self, StoreError> {
+        let mut configured = vec![];
+        for workload in workloads {
+            let mut roles: BTreeSet<Role> = workload
+                .processes
+                .iter()
+                .filter_map(|p| role_from(&p.role))
+                .collect();
+            roles.insert(Role::Tool);
+            for role in roles {
+                for phase in PHASES {
+                    let scope = Scope {
+                        workload: workload.name.clone(),
+                        role,
+                        phase,
+                    };
+                    configured.push((store.class(&scope)?, scope));
+                }
+            }
+        }
+        let rows = store.classes()?;
+        Ok(Self {
+            by_id: rows.iter().map(|row| (row.id, row.scope.clone())).collect(),
+            by_scope: rows.into_iter().map(|row| (row.scope, row.id)).collect(),
+            configured,
+            workloads: workloads.iter().map(|w| w.name.clone()).collect(),
+        })
+    }
+
+    /// Classes of the configuration.
+    pub fn configured(&self) -> &[(ClassId, Scope)] {
+        &self.configured
+    }
+
+    /// Whether the configuration still asks for a class.
+    pub fn is_configured(&self, id: ClassId) -> bool {
+        self.configured
+            .iter()
+            .any(|(configured, _)| *configured == id)
+    }
+
+    /// The number of a scope.
+    pub fn id(&self, workload: &str, role: Role, phase: Phase) -> Option<ClassId> {
+        self.by_scope
+            .get(&Scope {
+                workload: workload.into(),
+                role,
+                phase,
+            })
+            .copied()
+    }
+
+    /// What the kernel is told about a class: where an exec and a listening socket lead.
+    pub fn describe(&self, id: ClassId, scope: &Scope) -> Class {
+        let index = self
+            .workloads
+            .iter()
+            .position(|w| *w == scope.workload)
+            .unwrap_or(0);
+        Class {
+            after_exec: self
+                .id(&scope.workload, Role::Tool, Phase::Start)
+                .unwrap_or(id),
+            after_bind: self
+                .id(&scope.workload, scope.role, Phase::Serve)
+                .unwrap_or(id),
+            workload: u16::try_from(index).unwrap_or(u16::MAX),
+            role: scope.role as u8,
+            phase: scope.phase as u8,
+        }
+    }
+}
+
+impl ClassNames for Classes {
+    fn scope(&self, class: ClassId) -> Option<Scope> {
+        self.by_id.get(&class).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workloads(text: &str) -> Vec<Workload> {
+        toml::from_str::<slmguard_core::config::Config>(text)
+            .unwrap()
+            .workloads
+    }
+
+    const SERVER: &str = "[[workload]]\nname = \"a\"\n[[workload.process]]\nrole = \"server\"\n";
+
+    #[test]
+    fn exec_and_listening_lead_to_the_right_class() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let classes = Classes::new(&workloads(SERVER), &store).unwrap();
+        assert_eq!(
+            classes.configured().len(),
+            4,
+            "server and tool, start and serve"
+        );
+        let start = classes.id("a", Role::Server, Phase::Start).unwrap();
+        let scope = classes.scope(start).unwrap();
+        let class = classes.describe(start, &scope);
+        assert_eq!(
+            class.after_exec,
+            classes.id("a", Role::Tool, Phase::Start).unwrap()
+        );
+        assert_eq!(
+            class.after_bind,
+            classes.id("a", Role::Server, Phase::Serve).unwrap()
+        );
+        assert_eq!(classes.id("a", Role::Agent, Phase::Start), None);
+    }
+
+    #[test]
+    fn a_workload_that_left_the_configuration_is_still_known_by_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let before = Classes::new(&workloads(SERVER), &store).unwrap();
+        let start = before.id("a", Role::Server, Phase::Start).unwrap();
+        let after = Classes::new(&workloads(&SERVER.replace("\"a\"", "\"b\"")), &store).unwrap();
+        assert!(after.scope(start).is_some() && !after.is_configured(start));
+        let id = after.id("b", Role::Server, Phase::Start).unwrap();
+        assert!(after.is_configured(id) && id != start);
+    }
+}

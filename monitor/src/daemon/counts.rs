@@ -1,0 +1,365 @@
+//! Counters from the kernel: known behaviour is reported once and counted there; here the counts
+//! come back into the baseline. And the hooks' own counters, for metrics and for the health.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use monitor_common::{
+    class::{ClassId, Family, Mode},
+    endpoint::V4_PREFIX,
+    event::{Kind, Verdict},
+    hash,
+    hook::Hook,
+    seen::{Seen, SeenKey},
+};
+use slmguard_core::{
+    baseline::Baseline,
+    decide::endpoint_rule::EndpointRule,
+    decode::ClassNames,
+    observation::{Endpoint, Fact, FileAccess, Observation, ProcessKey, Scope},
+    text,
+};
+
+use super::{clock, engine::Engine};
+
+/// How long lost events and failures count as a problem.
+const RECENTLY: Duration = Duration::from_secs(600);
+
+/// What was brought back already.
+#[derive(Debug, Default)]
+pub struct Counts {
+    merged: HashMap<SeenKey, u64>,
+    lost: Lately,
+    failed: Lately,
+}
+
+/// A counter that should stand still, and when it last did not.
+#[derive(Debug, Default)]
+struct Lately {
+    count: u64,
+    moved: Option<Instant>,
+}
+
+impl Lately {
+    /// Takes the counter in; true while it has moved lately.
+    fn update(&mut self, count: u64) -> bool {
+        if count > self.count {
+            self.moved = Some(Instant::now());
+        }
+        self.count = count;
+        self.moved.is_some_and(|at| at.elapsed() < RECENTLY)
+    }
+}
+
+impl Counts {
+    /// What the kernel has counted since its last report and we have not taken yet.
+    fn news(&mut self, key: SeenKey, seen: &Seen) -> u64 {
+        let outstanding = seen.count.saturating_sub(seen.reported);
+        let merged = self.merged.entry(key).or_default();
+        // Less than before: the entry went and came again.
+        let news = outstanding.checked_sub(*merged).unwrap_or(outstanding);
+        *merged = outstanding;
+        news
+    }
+}
+
+impl Engine {
+    /// Brings the kernel's counts of known behaviour into the baseline.
+    pub fn merge_counts(&self, counts: &mut Counts) {
+        let all: HashMap<SeenKey, Seen> = self.guard().seen().into_iter().collect();
+        counts.merged.retain(|key, _| all.contains_key(key));
+        let mut by_class: HashMap<ClassId, Vec<(SeenKey, u64)>> = HashMap::new();
+        for (key, seen) in &all {
+            let let_through = matches!(
+                Verdict::from_u8(key.verdict & 0xf),
+                Some(Verdict::Known | Verdict::New)
+            );
+            if let_through && key.tgid == 0 {
+                let news = counts.news(*key, seen);
+                if news > 0 {
+                    by_class.entry(key.class).or_default().push((*key, news));
+                }
+            }
+        }
+        for (class, news) in by_class {
+            let Some(scope) = self.classes.scope(class) else {
+                continue;
+            };
+            let mut state = self.state();
+            let names = Names::of(&state.baseline, &scope, self.key);
+            for (key, count) in news {
+                if let Some(fact) = names.fact(&key) {
+                    state.count_known(&known(&scope, fact, count));
+                }
+            }
+        }
+    }
+
+    /// Brings the hooks' counters into metrics, and says if events were lost lately.
+    pub fn read_counters(&self, counts: &mut Counts) {
+        let all = match self.guard().counters() {
+            Ok(all) => all,
+            Err(e) => return self.problem("counters", Some(format!("{e}"))),
+        };
+        self.problem("counters", None);
+        let (mut lost, mut failed) = (0, 0);
+        for (hook, counters) in &all {
+            self.metrics.set_hook(*hook, counters);
+            lost += counters.dropped;
+            failed += counters.errors;
+        }
+        let recent = counts.lost.update(lost);
+        self.problem(
+            "rings",
+            recent.then(|| {
+                format!("{lost} events found no room in the rings; what they said was not learned")
+            }),
+        );
+        let recent = counts.failed.update(failed);
+        self.problem(
+            "hooks",
+            recent.then(|| {
+                format!(
+                    "{failed} times a hook could not do its work and took what it saw for unknown; \
+                     slmguard_hook_errors_total says which"
+                )
+            }),
+        );
+        for status in self.guard().hooks().iter().filter(|s| s.expected) {
+            self.metrics
+                .set_attached(status.hook, status.tier, status.attached);
+        }
+        self.metrics.set_degraded(!self.degraded().is_empty());
+    }
+
+    /// Sizes of the baselines, for metrics.
+    pub fn measure_baseline(&self) {
+        let state = self.state();
+        let refused = state.baseline.refused();
+        self.problem(
+            "baseline size",
+            (refused > 0).then(|| {
+                format!(
+                    "{refused} subjects were not learned because their list was full; allow them by \
+                     a pattern in [workload.allow]"
+                )
+            }),
+        );
+        for workload in &self.config.workloads {
+            let tally = state.baseline.tally(&workload.name);
+            for (family, entries) in [
+                (Family::Destination, tally.destinations),
+                (Family::Read, tally.reads),
+                (Family::Write, tally.writes),
+                (Family::Exec, tally.execs),
+            ] {
+                self.metrics.set_baseline(&workload.name, family, entries);
+            }
+        }
+    }
+}
+
+/// Subjects of a scope by the hash under which the kernel counts them.
+struct Names {
+    endpoints: HashMap<u64, Endpoint>,
+    paths: HashMap<u64, Vec<u8>>,
+}
+
+impl Names {
+    fn of(baseline: &Baseline, scope: &Scope, key: hash::HashKey) -> Self {
+        let mut names = Self {
+            endpoints: HashMap::new(),
+            paths: HashMap::new(),
+        };
+        for (family, subject, _) in baseline.entries(scope) {
+            if family == Family::Destination {
+                if let Some(endpoint) = endpoint(subject) {
+                    names
+                        .endpoints
+                        .insert(endpoint_hash(key, &endpoint), endpoint);
+                }
+            } else if !subject.split('/').any(|c| c == "*") {
+                let path = text::unescape(subject);
+                let hash = hash::path(key, text::components(&path));
+                names.paths.insert(hash, path);
+            }
+        }
+        names
+    }
+
+    fn fact(&self, key: &SeenKey) -> Option<Fact> {
+        let access = key.verdict >> 4;
+        let file = || {
+            let path = self.paths.get(&key.hash)?.clone();
+            Some(FileAccess {
+                name: path.clone(),
+                path,
+                inode: (0, 0),
+                access,
+                cut: false,
+                incomplete: false,
+            })
+        };
+        match Kind::from_u8(key.kind)? {
+            Kind::Connect => Some(Fact::Connect(*self.endpoints.get(&key.hash)?)),
+            Kind::Send => Some(Fact::Send(*self.endpoints.get(&key.hash)?)),
+            Kind::Open => Some(Fact::Open(file()?)),
+            Kind::Exec => Some(Fact::Exec {
+                program: file()?,
+                argv: vec![],
+                after: None,
+            }),
+            Kind::Fork | Kind::Exit | Kind::Phase => None,
+        }
+    }
+}
+
+fn endpoint(subject: &str) -> Option<Endpoint> {
+    let rule = EndpointRule::parse(subject).ok()?;
+    let (port, protocol) = rule.service();
+    Some(Endpoint {
+        address: rule.address(),
+        port: port?,
+        protocol: protocol?,
+    })
+}
+
+/// As the kernel computes it: the address in four words of network byte order.
+fn endpoint_hash(key: hash::HashKey, endpoint: &Endpoint) -> u64 {
+    let mut address = [0; 16];
+    match endpoint.address {
+        std::net::IpAddr::V4(v4) => {
+            address[..12].copy_from_slice(&V4_PREFIX);
+            address[12..].copy_from_slice(&v4.octets());
+        }
+        std::net::IpAddr::V6(v6) => address = v6.octets(),
+    }
+    let word = |at: usize| {
+        let bytes = [
+            address[at],
+            address[at + 1],
+            address[at + 2],
+            address[at + 3],
+        ];
+        u64::from(u32::from_ne_bytes(bytes))
+    };
+    let (high, low) = (word(0) << 32 | word(4), word(8) << 32 | word(12));
+    hash::endpoint(key, high, low, endpoint.protocol, endpoint.port)
+}
+
+/// An observation that only counts.
+fn known(scope: &Scope, fact: Fact, count: u64) -> Observation {
+    Observation {
+        time: clock::now(),
+        process: ProcessKey {
+            pid: 0,
+            start_time: 0,
+        },
+        thread: 0,
+        single_thread: true,
+        uid: 0,
+        cgroup: 0,
+        comm: String::new(),
+        scope: scope.clone(),
+        // Stands for all of them; nobody is shown this observation.
+        hook: Hook::ProcessExec,
+        verdict: Verdict::Known,
+        mode: Mode::Learn,
+        policy: 0,
+        invariant: false,
+        count,
+        fact,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monitor_common::{hash::HashKey, path::permission};
+
+    const KEY: HashKey = HashKey { k0: 1, k1: 2 };
+
+    fn seen_key(hash: u64) -> SeenKey {
+        SeenKey {
+            hash,
+            tgid: 0,
+            class: 3,
+            kind: Kind::Open as u8,
+            verdict: permission::READ << 4,
+        }
+    }
+
+    #[test]
+    fn what_was_counted_once_is_not_counted_twice() {
+        let mut counts = Counts::default();
+        let seen = |count, reported| Seen {
+            count,
+            reported,
+            reported_at: 0,
+        };
+        let key = seen_key(1);
+        assert_eq!(
+            counts.news(key, &seen(1, 1)),
+            0,
+            "the report itself carries one"
+        );
+        assert_eq!(counts.news(key, &seen(5, 1)), 4);
+        assert_eq!(counts.news(key, &seen(5, 1)), 0);
+        assert_eq!(counts.news(key, &seen(6, 1)), 1);
+        assert_eq!(
+            counts.news(key, &seen(3, 1)),
+            2,
+            "the kernel forgot it in between"
+        );
+    }
+
+    #[test]
+    fn subjects_are_found_by_the_kernels_hashes() {
+        let scope = Scope {
+            workload: "a".into(),
+            role: monitor_common::class::Role::Server,
+            phase: monitor_common::class::Phase::Serve,
+        };
+        let mut baseline = Baseline::default();
+        let learn = |fact| Observation {
+            verdict: Verdict::New,
+            ..known(&scope, fact, 1)
+        };
+        let file = |path: &str| FileAccess {
+            path: path.into(),
+            name: path.into(),
+            inode: (0, 0),
+            access: permission::READ,
+            cut: false,
+            incomplete: false,
+        };
+        let odd = "/a/with\\and\nodd";
+        assert!(baseline.absorb(&learn(Fact::Open(file(odd)))));
+        let endpoint = Endpoint {
+            address: [10, 0, 0, 1].into(),
+            port: 80,
+            protocol: 6,
+        };
+        assert!(baseline.absorb(&learn(Fact::Connect(endpoint))));
+
+        let names = Names::of(&baseline, &scope, KEY);
+        let hash = hash::path(KEY, text::components(odd.as_bytes()));
+        let fact = names.fact(&seen_key(hash)).unwrap();
+        assert!(!baseline.absorb(&known(&scope, fact, 41)), "it only counts");
+        let subject = text::escape(odd.as_bytes());
+        assert_eq!(
+            baseline.get(&scope, Family::Read, &subject).unwrap().count,
+            42
+        );
+
+        let key = SeenKey {
+            kind: Kind::Connect as u8,
+            verdict: 0,
+            ..seen_key(endpoint_hash(KEY, &endpoint))
+        };
+        assert_eq!(names.fact(&key), Some(Fact::Connect(endpoint)));
+        assert_eq!(names.fact(&seen_key(99)), None);
+    }
+}

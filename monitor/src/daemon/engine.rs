@@ -1,0 +1,345 @@
+//! The engine: everything that the threads share, and what happens to an observation.
+//!
+//! Locks are taken in this order and never in another: state, guard; the store's own lock comes
+//! last and is never held together with waiting for a sink.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+        mpsc::SyncSender,
+    },
+    time::{Duration, Instant},
+};
+
+use monitor_common::hash::HashKey;
+use slmguard_core::{
+    alert::{Alert, AlertContext, Severity},
+    config::Config,
+    decision::Outcome,
+    decode::ClockOffset,
+    observation::Observation,
+    time::rfc3339,
+    workload::{mode_from, phase_name, role_name, verdict_name},
+};
+
+use super::{
+    barrier::Barrier,
+    classes::Classes,
+    clock,
+    guard::Guard,
+    modes,
+    random::AlertIds,
+    state::{Outline, State},
+};
+use crate::{
+    api::{Feed, Line, view},
+    enrich::{cgroup::Cgroups, process::ProcessTable, procfs::Proc},
+    export::metrics::Metrics,
+    store::{Store, StoreError, StoredAlert},
+};
+
+/// Events and alerts that are kept in memory for those who ask.
+const RECENT: usize = 2048;
+/// A pipeline that has not moved for so long stands still.
+const STILL: Duration = Duration::from_secs(15);
+
+/// An alert that has to be stored.
+#[derive(Clone, Debug)]
+pub struct NewAlert {
+    /// As the store keeps it.
+    pub stored: StoredAlert,
+    /// Its kind, for metrics.
+    pub kind: String,
+    /// Its severity, for metrics.
+    pub severity: Severity,
+}
+
+/// What the threads share.
+pub struct Engine {
+    /// The configuration.
+    pub config: Config,
+    /// Classes.
+    pub classes: Classes,
+    /// Memory.
+    pub store: Store,
+    /// Key of the kernel's hashes.
+    pub key: HashKey,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Recent events.
+    pub events: Feed,
+    /// Recent alerts.
+    pub alerts: Feed,
+    /// "Everything up to now."
+    pub barrier: Barrier,
+    /// `/proc`.
+    pub proc: Proc,
+    /// Where metrics are served.
+    pub metrics_address: OnceLock<SocketAddr>,
+    /// Wakes the file sink.
+    pub sink_bell: OnceLock<SyncSender<()>>,
+    pub(super) state: Mutex<State>,
+    pub(super) guard: Mutex<Box<dyn Guard>>,
+    pub(super) started: Instant,
+    tier: &'static str,
+    ids: AlertIds,
+    host: String,
+    heartbeat: AtomicU64,
+    offset: AtomicI64,
+    problems: Mutex<BTreeMap<&'static str, String>>,
+}
+
+impl Engine {
+    /// Puts everything together: what was stored, and a guard that is attached.
+    pub fn new(
+        config: Config,
+        store: Store,
+        guard: Box<dyn Guard>,
+        key: HashKey,
+        proc: Proc,
+        cgroups: Cgroups,
+    ) -> anyhow::Result<Self> {
+        let classes = Classes::new(&config.workloads, &store)?;
+        let baseline = slmguard_core::baseline::Baseline::from_rows(store.load_baseline()?)?;
+        let alerts: BTreeMap<String, u64> = store.alert_counts()?.into_iter().collect();
+        let mut workloads = BTreeMap::new();
+        let tier = guard.tier();
+        let metrics = Metrics::new(tier, config.workloads.iter().map(|w| w.name.clone()));
+        for workload in &config.workloads {
+            let state = first_or_stored(&store, &workload.name, &workload.mode)?;
+            metrics.set_mode(&workload.name, state.mode);
+            let count = alerts.get(&workload.name).copied().unwrap_or(0);
+            workloads.insert(workload.name.clone(), (state, count));
+        }
+        let processes = ProcessTable::new(proc.clone(), cgroups);
+        let engine = Self {
+            classes,
+            store,
+            key,
+            metrics,
+            events: Feed::new(RECENT),
+            alerts: Feed::new(RECENT),
+            barrier: Barrier::default(),
+            proc,
+            metrics_address: OnceLock::new(),
+            sink_bell: OnceLock::new(),
+            state: Mutex::new(State::new(baseline, processes, workloads)),
+            guard: Mutex::new(guard),
+            started: Instant::now(),
+            tier,
+            ids: AlertIds::new(key),
+            host: host_name(),
+            heartbeat: AtomicU64::new(0),
+            offset: AtomicI64::new(clock::offset().monotonic_to_wall_ns),
+            problems: Mutex::new(BTreeMap::new()),
+            config,
+        };
+        Ok(engine)
+    }
+
+    /// One observation through the flow: enrich, decide, learn, count, and show to followers.
+    /// Returns the alert that has to be stored, if there is one.
+    pub fn ingest(&self, observation: Observation, arrived: Instant) -> Option<NewAlert> {
+        let kind = observation.fact.kind();
+        self.metrics.event(kind);
+        let outline = self.state().observe(observation);
+        let seen = &outline.decision.observation;
+        if !seen.families().is_empty() {
+            let seconds = arrived.elapsed().as_secs_f64();
+            self.metrics
+                .decision(&seen.scope.workload, kind, seen.verdict, seconds);
+        }
+        self.show(&outline);
+        (outline.decision.outcome == Outcome::Alert).then(|| self.alert(outline))
+    }
+
+    fn show(&self, outline: &Outline) {
+        let seen = &outline.decision.observation;
+        let event = view::Event {
+            time: rfc3339(seen.time),
+            workload: seen.scope.workload.clone(),
+            role: role_name(seen.scope.role).into(),
+            phase: phase_name(seen.scope.phase).into(),
+            kind: seen.fact.kind().into(),
+            subject: seen.subject(),
+            verdict: verdict_name(seen.verdict).into(),
+            count: seen.count,
+            process: outline.process.clone(),
+        };
+        if let Ok(text) = serde_json::to_string(&event) {
+            self.events.push(Line {
+                workload: event.workload.into(),
+                text: text.into(),
+            });
+        }
+    }
+
+    fn alert(&self, outline: Outline) -> NewAlert {
+        let context = AlertContext {
+            id: self.ids.next(clock::now()),
+            host: self.host.clone(),
+            tier: self.tier.into(),
+            process: outline.process,
+            policy_version: outline.policy_version,
+        };
+        let alert = Alert::from_decision(&outline.decision, context);
+        NewAlert {
+            stored: StoredAlert {
+                body: alert.to_json_line(),
+                id: alert.id,
+                workload: alert.workload,
+            },
+            kind: alert.kind,
+            severity: alert.severity,
+        }
+    }
+
+    /// Stores alerts; only then do sinks and followers see them.
+    pub fn store_alerts(&self, alerts: &[NewAlert]) -> Result<(), StoreError> {
+        if alerts.is_empty() {
+            return Ok(());
+        }
+        let stored: Vec<_> = alerts.iter().map(|a| a.stored.clone()).collect();
+        self.store.add_alerts(&stored)?;
+        for alert in alerts {
+            let workload = &alert.stored.workload;
+            self.metrics.alert(workload, &alert.kind, alert.severity);
+            if let Some(standing) = self.state().workloads.get_mut(workload) {
+                standing.alerts += 1;
+            }
+            self.alerts.push(Line {
+                workload: workload.as_str().into(),
+                text: alert.stored.body.as_str().into(),
+            });
+        }
+        if let Some(bell) = self.sink_bell.get() {
+            // Full means that it has been rung already.
+            let _ = bell.try_send(());
+        }
+        Ok(())
+    }
+
+    /// Saves what was learned and not saved yet.
+    pub fn save_baseline(&self) -> Result<usize, StoreError> {
+        let (rows, subjects) = self.state().take_unsaved();
+        if let Err(e) = self.store.save_baseline(&rows) {
+            self.state().still_unsaved(subjects);
+            return Err(e);
+        }
+        Ok(rows.len())
+    }
+
+    /// The offset between the kernel's clock and the wall clock.
+    pub fn clock_offset(&self) -> ClockOffset {
+        ClockOffset {
+            monotonic_to_wall_ns: self.offset.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Asks the clocks again.
+    pub fn set_clock(&self) {
+        self.offset
+            .store(clock::offset().monotonic_to_wall_ns, Ordering::Relaxed);
+    }
+
+    /// The pipeline moves.
+    pub fn beat(&self) {
+        self.heartbeat
+            .store(self.started.elapsed().as_secs(), Ordering::Relaxed);
+    }
+
+    /// Whether the pipeline moves.
+    pub fn health(&self) -> Result<(), String> {
+        let last = Duration::from_secs(self.heartbeat.load(Ordering::Relaxed));
+        match self.started.elapsed().checked_sub(last) {
+            Some(still) if still > STILL => Err(format!(
+                "the pipeline has stood still for {} s",
+                still.as_secs()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Something that should work does not, or does again.
+    pub fn problem(&self, what: &'static str, state: Option<String>) {
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            Some(message) => {
+                if problems.get(what) != Some(&message) {
+                    tracing::warn!("{message}");
+                }
+                problems.insert(what, message);
+            }
+            None => {
+                if problems.remove(what).is_some() {
+                    tracing::info!("{what}: works again");
+                }
+            }
+        }
+    }
+
+    /// Everything that should work and does not.
+    pub fn degraded(&self) -> Vec<String> {
+        let mut all: Vec<_> = self
+            .guard()
+            .hooks()
+            .iter()
+            .map(super::hook_view)
+            .filter(view::Hook::is_degraded)
+            .map(|hook| {
+                let what = if hook.attached {
+                    "does not fire"
+                } else {
+                    "is not attached"
+                };
+                let reason = hook.reason.map(|r| format!(": {r}")).unwrap_or_default();
+                format!("hook {} {what}{reason}", hook.hook)
+            })
+            .collect();
+        all.extend(self.health().err());
+        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(problems.values().cloned());
+        all
+    }
+
+    /// The tier in use.
+    pub fn tier(&self) -> &'static str {
+        self.tier
+    }
+
+    /// A poisoned lock is taken all the same: a guard that stops guarding because one thread
+    /// panicked helps nobody, and every change to the state is complete in itself.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn guard(&self) -> MutexGuard<'_, Box<dyn Guard>> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Shared between threads.
+pub type SharedEngine = Arc<Engine>;
+
+fn first_or_stored(
+    store: &Store,
+    name: &str,
+    mode: &str,
+) -> anyhow::Result<crate::store::WorkloadState> {
+    if let Some(state) = store.workload(name)? {
+        return Ok(state);
+    }
+    let mode =
+        mode_from(mode).ok_or_else(|| anyhow::anyhow!("workload {name}: {mode} is no mode"))?;
+    let state = modes::first(mode, clock::now());
+    store.set_workload(name, &state)?;
+    Ok(state)
+}
+
+fn host_name() -> String {
+    let name = std::fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
+    slmguard_core::text::escape(name.trim_ascii())
+}

@@ -1,0 +1,106 @@
+//! What the daemon asks of the kernel side, as a trait: so that the flow can be tested where no
+//! kernel program can be loaded.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use monitor_common::{
+    class::{Class, ClassId},
+    endpoint::DestinationKey,
+    hook::{Hook, HookCounters},
+    seen::{Seen, SeenKey},
+};
+use slmguard_core::decide::policy::PolicyImage;
+
+use crate::kernel::{EnrolRule, HookStatus, Kernel, KernelError};
+
+/// The kernel side, loaded and attached.
+pub trait Guard: Send + 'static {
+    /// `lsm` or `cgroup`.
+    fn tier(&self) -> &'static str;
+    /// Every hook.
+    fn hooks(&self) -> Vec<HookStatus>;
+    /// Counters of every hook.
+    fn counters(&self) -> Result<Vec<(Hook, HookCounters)>, KernelError>;
+    /// Says what a class is.
+    fn set_class(&mut self, id: ClassId, class: Class) -> Result<(), KernelError>;
+    /// First free number for states of automata.
+    fn next_state(&self) -> u32;
+    /// Installs a policy for classes, with the bits of their control words; returns its number.
+    fn publish(
+        &mut self,
+        classes: &[(ClassId, u64)],
+        image: &PolicyImage,
+    ) -> Result<u32, KernelError>;
+    /// Destinations that nobody may reach.
+    fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError>;
+    /// Replaces all enrolment rules.
+    fn set_enrolment(&mut self, rules: &[EnrolRule]) -> Result<(), KernelError>;
+    /// Class of a process.
+    fn member(&self, pid: u32) -> ClassId;
+    /// Sets the class of a process.
+    fn set_member(&self, pid: u32, class: ClassId);
+    /// Every member: process and class.
+    fn members(&self) -> Vec<(u32, ClassId)>;
+    /// Counters of behaviour.
+    fn seen(&self) -> Vec<(SeenKey, Seen)>;
+}
+
+/// The kernel side shared between the engine, which guards with it, and the daemon, which starts
+/// and stops it.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Kernel>>);
+
+impl Shared {
+    /// Shares it.
+    pub fn new(kernel: Kernel) -> Self {
+        Self(Arc::new(Mutex::new(kernel)))
+    }
+
+    /// Takes it for a moment.
+    pub fn lock(&self) -> MutexGuard<'_, Kernel> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Guard for Shared {
+    fn tier(&self) -> &'static str {
+        self.lock().tier()
+    }
+    fn hooks(&self) -> Vec<HookStatus> {
+        self.lock().hooks()
+    }
+    fn counters(&self) -> Result<Vec<(Hook, HookCounters)>, KernelError> {
+        self.lock().counters()
+    }
+    fn set_class(&mut self, id: ClassId, class: Class) -> Result<(), KernelError> {
+        self.lock().set_class(id, class)
+    }
+    fn next_state(&self) -> u32 {
+        self.lock().next_state()
+    }
+    fn publish(
+        &mut self,
+        classes: &[(ClassId, u64)],
+        image: &PolicyImage,
+    ) -> Result<u32, KernelError> {
+        self.lock().publish(classes, image)
+    }
+    fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError> {
+        self.lock().set_invariants(endpoints)
+    }
+    fn set_enrolment(&mut self, rules: &[EnrolRule]) -> Result<(), KernelError> {
+        self.lock().set_enrolment(rules)
+    }
+    fn member(&self, pid: u32) -> ClassId {
+        self.lock().member(pid)
+    }
+    fn set_member(&self, pid: u32, class: ClassId) {
+        self.lock().set_member(pid, class);
+    }
+    fn members(&self) -> Vec<(u32, ClassId)> {
+        self.lock().members()
+    }
+    fn seen(&self) -> Vec<(SeenKey, Seen)> {
+        self.lock().seen()
+    }
+}

@@ -1,0 +1,230 @@
+//! The daemon: puts the parts together, keeps them running, and takes them apart in order.
+//!
+//! The flow itself is in [`engine`]; [`threads`] drives it. What needs a kernel is behind
+//! [`guard::Guard`], so that everything else can be tested without one.
+
+mod backend;
+pub mod barrier;
+pub mod classes;
+mod clock;
+mod counts;
+pub mod engine;
+pub mod guard;
+mod membership;
+mod modes;
+mod notify;
+mod publish;
+pub mod random;
+mod state;
+pub mod threads;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use slmguard_core::config::Config;
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    api::{self, Bound, view},
+    enrich::{cgroup::Cgroups, procfs::Proc},
+    exit::{Exit, Failure},
+    export::{http, jsonl::JsonLines},
+    kernel::{HookStatus, Kernel, StartOptions, TierChoice},
+    store::Store,
+};
+use engine::{Engine, SharedEngine};
+use threads::Threads;
+
+/// How long connections may take to end at a stop.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Take enforcement away at a clean stop.
+    pub detach_on_exit: bool,
+}
+
+/// Runs until told to stop by SIGTERM or SIGINT.
+pub fn run(config: Config, options: Options) -> Result<(), Failure> {
+    let runtime = Runtime::new()
+        .map_err(|e| Failure::new(Exit::Failure, format!("cannot start threads: {e}")))?;
+    // What can fail cheaply comes first; the kernel last.
+    let store =
+        Store::open(&config.state_dir).map_err(|e| Failure::new(Exit::Failure, e.to_string()))?;
+    let socket = api::bind(&config.socket)?;
+    let metrics = runtime.block_on(bind_metrics(&config))?;
+
+    let key = random::hash_key()?;
+    let mut kernel = start_kernel(&config, key)?;
+    let rings = kernel.take_rings().ok_or_else(|| {
+        Failure::new(
+            Exit::Failure,
+            "the kernel side has no rings; this is a defect of slmguard",
+        )
+    })?;
+    let members = kernel.inherited().members.clone();
+    let unread = kernel.inherited().verdicts.clone();
+    let kernel = guard::Shared::new(kernel);
+
+    let pin_dir = config.pin_dir.clone();
+    let file = config
+        .alerts
+        .file
+        .clone()
+        .unwrap_or_else(|| config.state_dir.join("alerts.jsonl"));
+    let engine = Engine::new(
+        config,
+        store,
+        Box::new(kernel.clone()),
+        key,
+        Proc::default(),
+        Cgroups::discover(),
+    )?;
+    let engine: SharedEngine = Arc::new(engine);
+    if let Some((_, address)) = &metrics {
+        let _ = engine.metrics_address.set(*address);
+    }
+    // Policies before members: nobody is a member for a moment without a policy.
+    let cgroups = Cgroups::discover();
+    engine.publish_all()?;
+    engine.take_over(&members);
+    engine.refresh_enrolment(&cgroups)?;
+    engine.adopt()?;
+    let retired = kernel.lock().retire_inherited();
+    if retired > 0 {
+        tracing::info!("removed the kernel programs of {retired} earlier instances");
+    }
+    let threads = Threads::start(&engine, rings, unread, cgroups, JsonLines::new(file))
+        .map_err(|e| Failure::new(Exit::Failure, format!("cannot start threads: {e}")))?;
+
+    let served = runtime.block_on(serve(&engine, socket, metrics));
+    notify::send("STOPPING=1");
+    threads.stop(&engine);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    if options.detach_on_exit {
+        let removed =
+            Kernel::detach(&pin_dir).map_err(|e| Failure::new(Exit::Failure, e.to_string()))?;
+        tracing::info!("stopped; enforcement ended ({removed} instances removed)");
+    } else {
+        tracing::info!("stopped; enforcement stays in the kernel until `slmguard detach`");
+    }
+    served.map_err(|e| Failure::new(Exit::Failure, e.to_string()))
+}
+
+fn start_kernel(config: &Config, key: monitor_common::hash::HashKey) -> Result<Kernel, Failure> {
+    let options = StartOptions {
+        tier: tier_choice(&config.kernel.tier),
+        disable: config.kernel.disable_hooks.clone(),
+        pin_dir: Some(config.pin_dir.clone()),
+        watch_files: !config.workloads.is_empty(),
+        key,
+    };
+    Kernel::start(&options)
+        .map_err(|e| Failure::new(Exit::from_number(e.exit_code().into()), e.to_string()))
+}
+
+async fn bind_metrics(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, Failure> {
+    let listen = config.metrics.listen.as_str();
+    if listen == "off" {
+        return Ok(None);
+    }
+    http::bind(listen).await.map(Some).map_err(|e| {
+        Failure::new(
+            Exit::Failure,
+            format!(
+                "cannot listen on {listen} for metrics: {e}; set listen in [metrics] to another \
+                 address, or to \"off\""
+            ),
+        )
+    })
+}
+
+/// Serves API and metrics until a signal comes.
+async fn serve(
+    engine: &SharedEngine,
+    socket: Bound,
+    metrics: Option<(TcpListener, SocketAddr)>,
+) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let (stop, stopped) = watch::channel(false);
+    let until = |mut stopped: watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which is a stop as well.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let router = api::router(Arc::clone(engine) as _, stopped.clone());
+    let path = engine.config.socket.display().to_string();
+    let mut servers = tokio::task::JoinSet::new();
+    servers.spawn(api::serve(socket, router, until(stopped.clone())));
+    let address = match metrics {
+        Some((listener, address)) => {
+            servers.spawn(http::serve(
+                listener,
+                Arc::clone(engine) as _,
+                until(stopped),
+            ));
+            address.to_string()
+        }
+        None => "off".into(),
+    };
+    tracing::info!(
+        "slmguard ready tier={} workloads={} api={path} metrics={address}",
+        engine.tier(),
+        engine.config.workloads.len(),
+    );
+    notify::send("READY=1");
+    let failed = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = hang_up.recv() => tracing::warn!(
+                "the configuration is read at the start only: restart slmguard to apply changes; \
+                 enforcement goes on meanwhile"
+            ),
+            Some(result) = servers.join_next() => break result.unwrap_or_else(|e| Err(e.into())),
+        }
+    };
+    tracing::info!("stopping");
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(FAREWELL, async {
+        while servers.join_next().await.is_some() {}
+    })
+    .await;
+    failed
+}
+
+/// The tier that a checked configuration asks for.
+pub fn tier_choice(word: &str) -> TierChoice {
+    match word {
+        "lsm" => TierChoice::Lsm,
+        "cgroup" => TierChoice::Cgroup,
+        _ => TierChoice::Auto,
+    }
+}
+
+/// A hook as the API shows it.
+pub fn hook_view(status: &HookStatus) -> view::Hook {
+    view::Hook {
+        hook: status.hook.into(),
+        family: status.family.into(),
+        tier: status.tier.into(),
+        attached: status.attached,
+        fires: status.fires,
+        effect: status.effect.into(),
+        guards: status.guards.into(),
+        reason: status
+            .reason
+            .as_ref()
+            .map(|r| slmguard_core::text::escape(r.as_bytes())),
+        expected: status.expected,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! Policies on their way to the kernel, and changes of mode.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use monitor_common::class::{ClassId, Mode};
+use slmguard_core::{
+    config::Workload,
+    decide::{
+        Modes, Undeniable, control,
+        invariants::invariant_destinations,
+        policy::{PolicyImage, PolicyInputs, PolicyLimits, compile_policy},
+    },
+    observation::Scope,
+    workload::{mode_from, mode_name, role_name},
+};
+
+use super::{clock, engine::Engine, modes, state::State};
+use crate::{
+    api::{Peer, Refusal, view},
+    store::{AuditEntry, WorkloadState},
+};
+
+/// How long a change of mode waits for events that are still on their way.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Tells the kernel what the classes are, what applies to each, and what nobody may do. To be
+    /// called before anything is enrolled.
+    pub fn publish_all(&self) -> anyhow::Result<()> {
+        let mut state = self.state();
+        {
+            let mut guard = self.guard();
+            for (id, scope) in self.classes.configured() {
+                guard.set_class(*id, self.classes.describe(*id, scope))?;
+            }
+            guard.set_invariants(&invariant_destinations())?;
+        }
+        for (id, scope) in self.classes.configured() {
+            let mode = state.mode(&scope.workload).unwrap_or(Mode::Learn);
+            self.publish(&mut state, *id, scope, mode)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes what was learned since the last time, so that known behaviour costs the kernel one
+    /// look-up. Returns how many policies changed.
+    pub fn publish_learned(&self) -> usize {
+        let mut state = self.state();
+        let mut changed = 0;
+        for scope in state.take_learned() {
+            let Some(id) = self.classes.id(&scope.workload, scope.role, scope.phase) else {
+                continue;
+            };
+            let Some(mode) = state.mode(&scope.workload) else {
+                continue;
+            };
+            match self.publish(&mut state, id, &scope, mode) {
+                Ok(()) => changed += 1,
+                Err(e) => {
+                    state.still_behind(&scope);
+                    self.problem("policy", Some(format!("{e:#}")));
+                    return changed;
+                }
+            }
+        }
+        if changed > 0 {
+            self.problem("policy", None);
+        }
+        changed
+    }
+
+    /// Compiles the policy of a class and switches the class to it, unless it has it already.
+    fn publish(
+        &self,
+        state: &mut State,
+        id: ClassId,
+        scope: &Scope,
+        mode: Mode,
+    ) -> anyhow::Result<()> {
+        let mut guard = self.guard();
+        let (image, bits) = self.compile(state, scope, mode, guard.next_state())?;
+        if state.published.get(&id) == Some(&(image.version, bits)) {
+            return Ok(());
+        }
+        let number = guard
+            .publish(&[(id, bits)], &image)
+            .with_context(|| format!("cannot install the policy of {}", describe(scope)))?;
+        state.versions.insert(number, image.version);
+        state.published.insert(id, (image.version, bits));
+        Ok(())
+    }
+
+    /// The policy of a scope, and the bits of its control word.
+    fn compile(
+        &self,
+        state: &State,
+        scope: &Scope,
+        mode: Mode,
+        first_state: u32,
+    ) -> anyhow::Result<(PolicyImage, u64)> {
+        let workload = self.workload(&scope.workload)?;
+        let image = compile_policy(&PolicyInputs {
+            // The guard puts the number in that it draws.
+            policy: 0,
+            key: self.key,
+            first_state,
+            baseline: &state.baseline,
+            scope,
+            allow: &workload.allow,
+            deny: &workload.deny,
+            limits: PolicyLimits::default(),
+        })
+        .with_context(|| format!("cannot make a policy for {}", describe(scope)))?;
+        let word = workload.undeniable.get(role_name(scope.role));
+        let undeniable = word.and_then(|word| Undeniable::from_word(word));
+        Ok((
+            image,
+            control(0, Modes::all(mode), scope.role, undeniable).0,
+        ))
+    }
+
+    fn workload(&self, name: &str) -> anyhow::Result<&Workload> {
+        match self.config.workloads.iter().find(|w| w.name == name) {
+            Some(workload) => Ok(workload),
+            None => bail!("there is no workload {name} in the configuration"),
+        }
+    }
+
+    /// Changes the mode of a workload: everything that had happened before is learned first, and
+    /// either all classes of the workload change or none.
+    pub fn change_mode(
+        &self,
+        workload: &str,
+        change: &view::ModeChange,
+        peer: Peer,
+    ) -> Result<WorkloadState, Refusal> {
+        if peer.uid != 0 && peer.uid != nix::unistd::geteuid().as_raw() {
+            tracing::warn!(
+                "user {} (pid {}) may not change the mode of {workload}",
+                peer.uid,
+                peer.pid
+            );
+            return Err(Refusal::Forbidden(
+                "only root may change modes; run this as root".into(),
+            ));
+        }
+        let wanted = mode_from(&change.mode).ok_or_else(|| {
+            Refusal::Bad(format!(
+                "{} is no mode; use learn, monitor or enforce",
+                change.mode
+            ))
+        })?;
+        if change.declare && change.reason.trim().is_empty() {
+            return Err(Refusal::Bad(
+                "an approval needs a reason; give one with --reason".into(),
+            ));
+        }
+        if !self.barrier.wait(PATIENCE) {
+            tracing::warn!("events are still on their way while the mode of {workload} changes");
+        }
+        let mut state = self.state();
+        let current = match state.workloads.get(workload) {
+            Some(standing) => standing.state,
+            None => return Err(no_such(workload)),
+        };
+        let next = modes::change(workload, current, wanted, change.declare, clock::now())
+            .map_err(Refusal::Conflict)?;
+        self.switch(&mut state, workload, current, next)?;
+        drop(state);
+        self.save_baseline()
+            .map_err(|e| Refusal::Failed(e.to_string()))?;
+        self.record(workload, current, next, change, peer);
+        Ok(next)
+    }
+
+    /// Switches every class of a workload; takes everything back if one cannot.
+    fn switch(
+        &self,
+        state: &mut State,
+        workload: &str,
+        current: WorkloadState,
+        next: WorkloadState,
+    ) -> Result<(), Refusal> {
+        let failed = |e: anyhow::Error| Refusal::Failed(format!("{e:#}"));
+        let classes: Vec<_> = self
+            .classes
+            .configured()
+            .iter()
+            .filter(|(_, scope)| scope.workload == workload)
+            .collect();
+        // First without the kernel: most of what can go wrong shows here.
+        let first_state = self.guard().next_state();
+        for (_, scope) in &classes {
+            self.compile(state, scope, next.mode, first_state)
+                .map_err(failed)?;
+        }
+        let mut result = Ok(());
+        for (id, scope) in &classes {
+            result = self.publish(state, *id, scope, next.mode).map_err(failed);
+            if result.is_err() {
+                break;
+            }
+        }
+        if result.is_ok() {
+            result = self
+                .store
+                .set_workload(workload, &next)
+                .map_err(|e| Refusal::Failed(e.to_string()));
+        }
+        if result.is_err() {
+            for (id, scope) in &classes {
+                if let Err(e) = self.publish(state, *id, scope, current.mode) {
+                    tracing::error!("cannot take the change of mode back: {e:#}");
+                }
+            }
+            return result;
+        }
+        if let Some(standing) = state.workloads.get_mut(workload) {
+            standing.state = next;
+        }
+        self.metrics.set_mode(workload, next.mode);
+        Ok(())
+    }
+
+    /// The audit trail and the log. The change holds even if it cannot be recorded.
+    fn record(
+        &self,
+        workload: &str,
+        before: WorkloadState,
+        after: WorkloadState,
+        change: &view::ModeChange,
+        peer: Peer,
+    ) {
+        let reason = slmguard_core::text::escape(change.reason.as_bytes());
+        let action = format!(
+            "mode {workload}: {} ({}) -> {} ({})",
+            mode_name(before.mode),
+            before.basis.name(),
+            mode_name(after.mode),
+            after.basis.name()
+        );
+        tracing::info!("{action} by user {} (pid {}): {reason}", peer.uid, peer.pid);
+        let entry = AuditEntry {
+            time: clock::now(),
+            uid: peer.uid,
+            pid: peer.pid,
+            action,
+            reason,
+        };
+        if let Err(e) = self.store.record(&entry) {
+            self.problem(
+                "audit",
+                Some(format!("a change could not be recorded: {e}")),
+            );
+        }
+    }
+}
+
+/// The refusal for a workload that does not exist.
+pub(super) fn no_such(workload: &str) -> Refusal {
+    let name = slmguard_core::text::escape(workload.as_bytes());
+    Refusal::NotFound(format!(
+        "there is no workload {name}; `slmguard workloads` lists them"
+    ))
+}
+
+fn describe(scope: &Scope) -> String {
+    use slmguard_core::workload::phase_name;
+    format!(
+        "{} ({}, {})",
+        scope.workload,
+        role_name(scope.role),
+        phase_name(scope.phase)
+    )
+}

@@ -1,0 +1,353 @@
+//! The threads of the flow and the channels between them.
+//!
+//! | thread | does | its input, when full |
+//! |---|---|---|
+//! | rings | drains the rings, decodes | the rings: the kernel drops and counts per hook |
+//! | pipeline | enriches, decides, learns, stores alerts | bounded channel: the rings thread waits |
+//! | file sink | outbox → JSON-lines file | the outbox on disk: grows |
+//! | keeper | saves, publishes, enrols, counts, now and then | nothing: it runs by the clock |
+//!
+//! None of them is needed for a verdict: the kernel enforces without the daemon.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use slmguard_core::{decode::decode, observation::Observation};
+
+use super::{
+    counts::Counts,
+    engine::{NewAlert, SharedEngine},
+};
+use crate::{
+    enrich::cgroup::Cgroups,
+    export::jsonl::{JsonLines, SINK},
+    kernel::Rings,
+    store::KEPT_ALERTS,
+};
+
+/// Observations between the rings and the pipeline.
+const CHANNEL: usize = 8192;
+/// How long the rings thread waits for a verdict before it looks for observations: bounds how late
+/// an observation is seen, and how soon a stop.
+const DRAIN_EVERY: Duration = Duration::from_millis(20);
+/// Observations between two visits to the store.
+pub(super) const BATCH: usize = 256;
+/// How long the pipeline waits for something to do before it says that it is alive.
+const IDLE: Duration = Duration::from_millis(500);
+/// How often the keeper looks whether something is due.
+const TICK: Duration = Duration::from_millis(250);
+/// Alerts that wait in memory while the store cannot take them.
+const WAITING: usize = 10_000;
+/// How long the sink waits after failures: first, and at most.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What goes through the pipeline.
+pub enum Input {
+    /// An observation, and when it arrived.
+    Observation(Box<Observation>, Instant),
+    /// Everything that was there when this was asked for has been sent.
+    Mark(u64),
+}
+
+/// Tells threads to stop.
+pub type Stop = Arc<AtomicBool>;
+
+/// The running threads.
+#[derive(Debug)]
+pub struct Threads {
+    stop: Stop,
+    /// The sink stops last: it hands on what the others store while they stop.
+    stop_sink: Stop,
+    rings: JoinHandle<()>,
+    pipeline: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+    sink: JoinHandle<()>,
+}
+
+impl Threads {
+    /// Starts everything. Raw events that an earlier daemon did not read go through first.
+    pub fn start(
+        engine: &SharedEngine,
+        rings: Rings,
+        unread: Vec<Vec<u8>>,
+        cgroups: Cgroups,
+        file: JsonLines,
+    ) -> std::io::Result<Self> {
+        let (stop, stop_sink) = (Stop::default(), Stop::default());
+        let (sender, receiver) = sync_channel(CHANNEL);
+        let (bell, rung) = sync_channel(1);
+        let _ = engine.sink_bell.set(bell);
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new().name(name.into()).spawn(work)
+        };
+        Ok(Self {
+            rings: spawn("rings", {
+                let (engine, stop) = (Arc::clone(engine), Arc::clone(&stop));
+                Box::new(move || drain(&engine, rings, &unread, &sender, &stop))
+            })?,
+            pipeline: spawn("pipeline", {
+                let engine = Arc::clone(engine);
+                Box::new(move || pipeline(&engine, &receiver))
+            })?,
+            keeper: spawn("keeper", {
+                let (engine, stop) = (Arc::clone(engine), Arc::clone(&stop));
+                Box::new(move || keep(&engine, &cgroups, &stop))
+            })?,
+            sink: spawn("file sink", {
+                let (engine, stop) = (Arc::clone(engine), Arc::clone(&stop_sink));
+                Box::new(move || deliver(&engine, file, &rung, &stop))
+            })?,
+            stop,
+            stop_sink,
+        })
+    }
+
+    /// Stops in the order of the flow, so that what was read is learned, stored and delivered.
+    pub fn stop(self, engine: &SharedEngine) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.keeper.thread().unpark();
+        for (name, thread) in [
+            ("rings", self.rings),
+            ("pipeline", self.pipeline),
+            ("keeper", self.keeper),
+        ] {
+            if thread.join().is_err() {
+                tracing::error!("the {name} thread had panicked");
+            }
+        }
+        engine.barrier.close();
+        if let Err(e) = engine.save_baseline() {
+            tracing::error!("what was learned last is lost: {e}");
+        }
+        self.stop_sink.store(true, Ordering::Relaxed);
+        if let Some(bell) = engine.sink_bell.get() {
+            let _ = bell.try_send(());
+        }
+        if self.sink.join().is_err() {
+            tracing::error!("the file sink thread had panicked");
+        }
+    }
+}
+
+/// The rings thread.
+fn drain(
+    engine: &SharedEngine,
+    mut rings: Rings,
+    unread: &[Vec<u8>],
+    sender: &SyncSender<Input>,
+    stop: &Stop,
+) {
+    let mut sorter = Sorter {
+        engine,
+        sender,
+        waiting: vec![],
+    };
+    unread.iter().for_each(|bytes| sorter.take(bytes));
+    sorter.send();
+    let mut marked = 0;
+    loop {
+        let stopping = stop.load(Ordering::Relaxed);
+        let wanted = engine.barrier.requested();
+        let patience = if wanted > marked || stopping {
+            Duration::ZERO
+        } else {
+            DRAIN_EVERY
+        };
+        rings.next_batch(patience, &mut |bytes| sorter.take(bytes));
+        sorter.send();
+        if wanted > marked {
+            marked = wanted;
+            let _ = sender.send(Input::Mark(wanted));
+        }
+        if stopping {
+            return;
+        }
+    }
+}
+
+/// Decodes, and puts what came from two rings into the order in which it happened: a process is
+/// known by the time its verdict comes.
+struct Sorter<'a> {
+    engine: &'a SharedEngine,
+    sender: &'a SyncSender<Input>,
+    waiting: Vec<(Box<Observation>, Instant)>,
+}
+
+impl Sorter<'_> {
+    fn take(&mut self, bytes: &[u8]) {
+        match decode(bytes, &self.engine.classes, self.engine.clock_offset()) {
+            Ok(observation) => self.waiting.push((Box::new(observation), Instant::now())),
+            Err(e) => {
+                self.engine.metrics.decode_error();
+                tracing::debug!("an event from the kernel cannot be read: {e}");
+            }
+        }
+        if self.waiting.len() >= CHANNEL {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        self.waiting
+            .sort_by_key(|(observation, _)| observation.time);
+        for (observation, arrived) in self.waiting.drain(..) {
+            // The pipeline ends only after this thread.
+            let _ = self.sender.send(Input::Observation(observation, arrived));
+        }
+    }
+}
+
+/// The pipeline thread. Ends when the rings thread has.
+pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
+    let mut waiting: Vec<NewAlert> = vec![];
+    loop {
+        engine.beat();
+        let mut next = receiver.recv_timeout(IDLE);
+        let ended = matches!(next, Err(RecvTimeoutError::Disconnected));
+        let mut mark = None;
+        let mut taken = 0;
+        loop {
+            match next {
+                Ok(Input::Observation(observation, arrived)) => {
+                    waiting.extend(engine.ingest(*observation, arrived));
+                }
+                Ok(Input::Mark(n)) => {
+                    mark = Some(n);
+                    break;
+                }
+                Err(_) => break,
+            }
+            taken += 1;
+            // Before the next one is taken out of the channel: what is taken is worked on.
+            if taken == BATCH {
+                break;
+            }
+            next = receiver.try_recv().map_err(|_| RecvTimeoutError::Timeout);
+        }
+        store(engine, &mut waiting);
+        if let Some(mark) = mark {
+            engine.barrier.reached(mark);
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+/// Stores what waits; what cannot be stored waits on, up to a limit.
+fn store(engine: &SharedEngine, waiting: &mut Vec<NewAlert>) {
+    match engine.store_alerts(waiting) {
+        Ok(()) => {
+            if !waiting.is_empty() {
+                engine.problem("store", None);
+            }
+            waiting.clear();
+        }
+        Err(e) => {
+            let excess = waiting.len().saturating_sub(WAITING);
+            waiting.drain(..excess);
+            engine.problem("store", Some(format!("alerts cannot be stored: {e}")));
+        }
+    }
+}
+
+/// The file sink's thread.
+fn deliver(engine: &SharedEngine, mut file: JsonLines, bell: &Receiver<()>, stop: &Stop) {
+    let (first, longest) = RETRY;
+    let mut pause = first;
+    loop {
+        // Asked first: whatever was stored before the stop is delivered below.
+        let stopping = stop.load(Ordering::Relaxed);
+        match file.deliver(&engine.store) {
+            Ok(count) => {
+                if count > 0 {
+                    engine.metrics.delivered(SINK, count, true);
+                    if let Err(e) = engine.store.prune_alerts(KEPT_ALERTS) {
+                        tracing::warn!("{e}");
+                    }
+                }
+                engine.problem("alert file", None);
+                pause = first;
+            }
+            Err(e) => {
+                engine.metrics.delivered(SINK, 1, false);
+                engine.problem("alert file", Some(e.to_string()));
+                // A bell does not make the disk larger: wait, but not through a stop.
+                let until = Instant::now() + pause;
+                while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(100));
+                }
+                pause = (pause * 2).min(longest);
+            }
+        }
+        if stopping {
+            return;
+        }
+        let _ = bell.recv_timeout(IDLE);
+    }
+}
+
+/// Work that is due every so often.
+struct Due {
+    every: Duration,
+    next: Instant,
+}
+
+impl Due {
+    fn every(seconds: u64) -> Self {
+        let every = Duration::from_secs(seconds);
+        Self {
+            every,
+            next: Instant::now() + every,
+        }
+    }
+
+    fn now(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.next {
+            return false;
+        }
+        self.next = now + self.every;
+        true
+    }
+}
+
+/// The keeper's thread.
+fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
+    let mut counts = Counts::default();
+    let [mut save, mut enrol, mut count, mut publish] = [1, 5, 10, 30].map(Due::every);
+    while !stop.load(Ordering::Relaxed) {
+        if save.now() {
+            let problem = engine.save_baseline().err();
+            engine.problem(
+                "baseline",
+                problem.map(|e| format!("what is learned cannot be saved: {e}")),
+            );
+        }
+        if enrol.now() {
+            let problem = engine.refresh_enrolment(cgroups).err();
+            engine.problem(
+                "enrolment",
+                problem.map(|e| format!("cannot enrol workloads: {e:#}")),
+            );
+        }
+        if count.now() {
+            engine.set_clock();
+            engine.merge_counts(&mut counts);
+            engine.tidy_processes();
+            engine.measure_baseline();
+        }
+        if publish.now() {
+            engine.publish_learned();
+        }
+        engine.read_counters(&mut counts);
+        thread::park_timeout(TICK);
+    }
+}

@@ -1,0 +1,223 @@
+//! `/proc/<pid>`: what there is to know about a process from outside. Everything read here can be
+//! gone, or another process, a moment later; callers compare start times.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use monitor_common::enrol::ExecutableKey;
+
+use super::identity;
+
+/// Nanoseconds of one tick in which `/proc` counts start times: USER_HZ is 100 on every
+/// architecture that slmguard runs on.
+pub const TICK_NS: u64 = 10_000_000;
+
+/// A mounted proc file system.
+#[derive(Clone, Debug)]
+pub struct Proc {
+    root: PathBuf,
+}
+
+/// The first facts about a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The process that started it, or that inherited it.
+    pub parent: u32,
+    /// Start since boot in ticks of [`TICK_NS`].
+    pub start_ticks: u64,
+    /// A thread of the kernel's own.
+    pub kernel: bool,
+}
+
+impl Default for Proc {
+    fn default() -> Self {
+        Self {
+            root: "/proc".into(),
+        }
+    }
+}
+
+impl Proc {
+    /// One that is mounted, or imitated, elsewhere.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Processes, in no particular order.
+    pub fn pids(&self) -> io::Result<Vec<u32>> {
+        let entries = fs::read_dir(&self.root)?;
+        Ok(entries
+            .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
+            .collect())
+    }
+
+    /// Parent and start time.
+    pub fn stat(&self, pid: u32) -> Option<Stat> {
+        // The name in brackets may hold anything, brackets and newlines too.
+        let bytes = fs::read(self.file(pid, "stat")).ok()?;
+        let end = bytes.iter().rposition(|b| *b == b')')?;
+        let text = std::str::from_utf8(bytes.get(end + 2..)?).ok()?;
+        let fields: Vec<_> = text.split_ascii_whitespace().collect();
+        const PF_KTHREAD: u64 = 0x0020_0000;
+        Some(Stat {
+            parent: fields.get(1)?.parse().ok()?,
+            kernel: fields.get(6)?.parse::<u64>().ok()? & PF_KTHREAD != 0,
+            start_ticks: fields.get(19)?.parse().ok()?,
+        })
+    }
+
+    /// Whether this is the process that started at that time, as far as ticks can tell; a time of
+    /// zero was never learned and fits any.
+    pub fn is(&self, pid: u32, start_time: u64) -> bool {
+        self.stat(pid)
+            .is_some_and(|stat| start_time == 0 || stat.start_ticks == start_time / TICK_NS)
+    }
+
+    /// Path of its program, raw; a mark that it was deleted is taken off.
+    pub fn exe(&self, pid: u32) -> Option<Vec<u8>> {
+        let link = fs::read_link(self.file(pid, "exe")).ok()?;
+        let bytes = link.as_os_str().as_bytes();
+        Some(bytes.strip_suffix(b" (deleted)").unwrap_or(bytes).to_vec())
+    }
+
+    /// Identity of its program.
+    pub fn identity(&self, pid: u32) -> Option<ExecutableKey> {
+        identity::of_process(&self.root, pid).ok()
+    }
+
+    /// Its arguments, raw.
+    pub fn arguments(&self, pid: u32) -> Vec<Vec<u8>> {
+        let bytes = fs::read(self.file(pid, "cmdline")).unwrap_or_default();
+        let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+        if bytes.is_empty() {
+            return vec![];
+        }
+        bytes.split(|b| *b == 0).map(<[u8]>::to_vec).collect()
+    }
+
+    /// Its real user.
+    pub fn user(&self, pid: u32) -> Option<u32> {
+        let status = fs::read_to_string(self.file(pid, "status")).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("Uid:"))?;
+        line.split_ascii_whitespace().next()?.parse().ok()
+    }
+
+    /// Path of its cgroup in the version 2 hierarchy.
+    pub fn cgroup(&self, pid: u32) -> Option<String> {
+        let text = fs::read_to_string(self.file(pid, "cgroup")).ok()?;
+        text.lines()
+            .find_map(|l| l.strip_prefix("0::"))
+            .map(str::to_owned)
+    }
+
+    /// Whether it holds a TCP socket that listens, in whatever network namespace it lives.
+    pub fn listens(&self, pid: u32) -> bool {
+        let listening: HashSet<u64> = ["net/tcp", "net/tcp6"]
+            .into_iter()
+            .flat_map(|table| {
+                let text = fs::read_to_string(self.file(pid, table)).unwrap_or_default();
+                listening_inodes(&text)
+            })
+            .collect();
+        if listening.is_empty() {
+            return false;
+        }
+        let Ok(descriptors) = fs::read_dir(self.file(pid, "fd")) else {
+            return false;
+        };
+        descriptors
+            .filter_map(|d| fs::read_link(d.ok()?.path()).ok())
+            .any(|target| socket_inode(&target).is_some_and(|inode| listening.contains(&inode)))
+    }
+
+    fn file(&self, pid: u32, name: &str) -> PathBuf {
+        self.root.join(pid.to_string()).join(name)
+    }
+}
+
+/// Inodes of the sockets in a `/proc/net/tcp` table that are in state LISTEN.
+fn listening_inodes(table: &str) -> Vec<u64> {
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let fields: Vec<_> = line.split_ascii_whitespace().collect();
+            (*fields.get(3)? == "0A")
+                .then(|| fields.get(9)?.parse().ok())
+                .flatten()
+        })
+        .collect()
+}
+
+fn socket_inode(target: &Path) -> Option<u64> {
+    target
+        .to_str()?
+        .strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn me() -> u32 {
+        std::process::id()
+    }
+
+    #[test]
+    fn a_process_reads_itself() {
+        let proc = Proc::default();
+        assert!(proc.pids().unwrap().contains(&me()));
+        let stat = proc.stat(me()).unwrap();
+        assert_eq!(stat.parent, std::os::unix::process::parent_id());
+        assert!(!stat.kernel && stat.start_ticks > 0);
+        assert!(proc.is(me(), stat.start_ticks * TICK_NS + 1));
+        assert!(proc.is(me(), 0));
+        assert!(!proc.is(me(), (stat.start_ticks + 1) * TICK_NS));
+        let exe = std::env::current_exe().unwrap();
+        assert_eq!(proc.exe(me()).unwrap(), exe.as_os_str().as_bytes());
+        assert_eq!(proc.arguments(me()).len(), std::env::args_os().len());
+        assert!(proc.user(me()).is_some());
+    }
+
+    #[test]
+    fn hostile_names_do_not_shift_the_fields() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("7")).unwrap();
+        let tail = "S 3 7 7 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
+        fs::write(dir.path().join("7/stat"), format!("7 (a) S 1 \n) {tail}")).unwrap();
+        let stat = Proc::at(dir.path()).stat(7).unwrap();
+        assert_eq!((stat.parent, stat.start_ticks), (3, 12345));
+    }
+
+    #[test]
+    fn what_is_gone_is_none_not_a_panic() {
+        let proc = Proc::at("/nowhere");
+        assert!(proc.stat(1).is_none() && proc.exe(1).is_none() && proc.user(1).is_none());
+        assert!(proc.arguments(1).is_empty() && !proc.listens(1) && !proc.is(1, 0));
+    }
+
+    #[test]
+    fn a_listener_is_seen_while_it_listens() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(Proc::default().listens(me()));
+        drop(listener);
+    }
+
+    #[test]
+    fn only_the_listening_state_counts() {
+        let table = "  sl  local_address rem_address   st ...\n\
+            0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 111 1\n\
+            1: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000 0 0 222 1\n";
+        assert_eq!(listening_inodes(table), [111]);
+        assert_eq!(socket_inode(Path::new("socket:[222]")), Some(222));
+        assert_eq!(socket_inode(Path::new("/dev/null")), None);
+    }
+}

@@ -1,0 +1,485 @@
+//! Every metric, declared once: names, help and labels are a contract with dashboards and rules.
+//!
+//! Labels come from closed lists, so that the number of series is known beforehand; workloads are
+//! the only open one, and beyond [`MAX_WORKLOADS`] they share a series. All combinations exist from
+//! the start, so that rates and alert rules work with the first event.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use monitor_common::{
+    class::{Family as Behaviour, Mode},
+    event::Verdict,
+    hook::{Hook, HookCounters},
+    limits::{OBSERVATION_RING_BYTES, VERDICT_RING_BYTES},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+use slmguard_core::{
+    alert::Severity,
+    workload::{family_name, hook_name, mode_name, verdict_name},
+};
+
+use super::process;
+
+/// Workloads with series of their own; further ones share `_other`.
+pub const MAX_WORKLOADS: usize = 100;
+/// Kinds of events that decisions and alerts are about.
+const KINDS: [&str; 4] = ["connect", "send", "open", "exec"];
+/// Kinds of events.
+const EVENT_KINDS: [&str; 7] = ["fork", "exit", "phase", "connect", "send", "open", "exec"];
+const VERDICTS: [Verdict; 6] = [
+    Verdict::Known,
+    Verdict::New,
+    Verdict::WouldBlock,
+    Verdict::Blocked,
+    Verdict::Killed,
+    Verdict::Audited,
+];
+const MODES: [Mode; 3] = [Mode::Learn, Mode::Monitor, Mode::Enforce];
+const SEVERITIES: [Severity; 5] = [
+    Severity::Info,
+    Severity::Low,
+    Severity::Medium,
+    Severity::High,
+    Severity::Critical,
+];
+
+macro_rules! labels {
+    ($($name:ident { $($field:ident: $t:ty),+ })+) => {
+        $(
+            #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+            struct $name { $($field: $t),+ }
+        )+
+    };
+}
+labels! {
+    KindLabel { kind: &'static str }
+    HookLabel { hook: &'static str }
+    RingLabel { ring: &'static str }
+    WorkloadLabel { workload: String }
+    DecisionLabels { workload: String, kind: &'static str, verdict: &'static str }
+    AlertLabels { workload: String, kind: &'static str, severity: &'static str }
+    ModeLabels { workload: String, mode: &'static str }
+    BaselineLabels { workload: String, family: &'static str }
+    ProgramLabels { program: &'static str, tier: &'static str }
+    DeliveryLabels { sink: &'static str, outcome: &'static str }
+    SinkLabel { sink: &'static str }
+    BuildLabels { version: &'static str, tier: String }
+}
+
+/// The metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    workloads: Vec<String>,
+    capped: Counter,
+    events: Family<KindLabel, Counter>,
+    decode_errors: Counter,
+    lost: Family<HookLabel, Counter>,
+    hook_runs: Family<HookLabel, Counter>,
+    hook_denials: Family<HookLabel, Counter>,
+    hook_kills: Family<HookLabel, Counter>,
+    hook_errors: Family<HookLabel, Counter>,
+    attached: Family<ProgramLabels, Gauge>,
+    decisions: Family<DecisionLabels, Counter>,
+    alerts: Family<AlertLabels, Counter>,
+    duration: Histogram,
+    modes: Family<ModeLabels, Gauge>,
+    baseline: Family<BaselineLabels, Gauge>,
+    processes: Family<WorkloadLabel, Gauge>,
+    deliveries: Family<DeliveryLabels, Counter>,
+    backlog: Family<SinkLabel, Gauge>,
+    degraded: Gauge,
+    cpu: Counter<f64, AtomicU64>,
+    resident: Gauge,
+    open_fds: Gauge,
+}
+
+impl Metrics {
+    /// Declares everything for these workloads on this tier.
+    pub fn new(tier: &str, workloads: impl IntoIterator<Item = String>) -> Self {
+        let mut registry = Registry::default();
+        let mut workloads: Vec<String> = workloads.into_iter().collect();
+        let too_many = workloads.len() > MAX_WORKLOADS;
+        workloads.truncate(MAX_WORKLOADS);
+        if too_many {
+            workloads.push("_other".into());
+        }
+        macro_rules! declare {
+            ($name:literal, $help:literal) => {
+                declare!($name, $help, Default::default())
+            };
+            ($name:literal, $help:literal, $metric:expr) => {{
+                let metric = $metric;
+                registry.register($name, $help, Clone::clone(&metric));
+                metric
+            }};
+        }
+        registry.register(
+            "slmguard_build",
+            "Version of slmguard and the tier it works on",
+            Info::new(BuildLabels {
+                version: env!("CARGO_PKG_VERSION"),
+                tier: tier.into(),
+            }),
+        );
+        let start: Gauge<f64, AtomicU64> = declare!(
+            "process_start_time_seconds",
+            "Start of the daemon, seconds since the epoch"
+        );
+        start.set(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0.0, |d| d.as_secs_f64()),
+        );
+        let rings: Family<RingLabel, Gauge> = declare!(
+            "slmguard_ring_size_bytes",
+            "Size of a ring between kernel and daemon"
+        );
+        for (ring, bytes) in [
+            ("verdicts", VERDICT_RING_BYTES),
+            ("observations", OBSERVATION_RING_BYTES),
+        ] {
+            rings
+                .get_or_create(&RingLabel { ring })
+                .set(i64::from(bytes));
+        }
+        let duration = declare!(
+            "slmguard_decision_duration_seconds",
+            "Time from the arrival of an event to the decision about it",
+            Histogram::new([1e-6, 5e-6, 2e-5, 1e-4, 5e-4, 2e-3, 1e-2, 0.1, 1.0])
+        );
+        let metrics = Self {
+            workloads,
+            duration,
+            capped: declare!(
+                "slmguard_metrics_series_capped",
+                "Times that something was counted for a workload without a series of its own"
+            ),
+            events: declare!("slmguard_events", "Events read from the kernel"),
+            decode_errors: declare!(
+                "slmguard_decode_errors",
+                "Events that could not be understood"
+            ),
+            lost: declare!(
+                "slmguard_events_lost",
+                "Events that the rings had no room for"
+            ),
+            hook_runs: declare!(
+                "slmguard_hook_runs",
+                "Runs of a hook for a member of a workload"
+            ),
+            hook_denials: declare!("slmguard_hook_denials", "Operations that a hook denied"),
+            hook_kills: declare!("slmguard_hook_kills", "Processes that a hook killed"),
+            hook_errors: declare!(
+                "slmguard_hook_errors",
+                "Times that a hook could not do its work"
+            ),
+            attached: declare!(
+                "slmguard_bpf_program_attached",
+                "Whether a kernel program of the tier in use is attached"
+            ),
+            decisions: declare!("slmguard_decisions", "Decisions about reported behaviour"),
+            alerts: declare!("slmguard_alerts", "Alerts stored"),
+            modes: declare!(
+                "slmguard_enforcement_mode",
+                "1 for the mode that a workload is in"
+            ),
+            baseline: declare!("slmguard_baseline_entries", "Subjects that were learned"),
+            processes: declare!(
+                "slmguard_workload_processes",
+                "Living processes of a workload"
+            ),
+            deliveries: declare!("slmguard_sink_deliveries", "Alerts handed to a sink"),
+            backlog: declare!(
+                "slmguard_sink_backlog_events",
+                "Alerts that a sink does not have yet"
+            ),
+            degraded: declare!(
+                "slmguard_degraded",
+                "1 while something that should work does not"
+            ),
+            cpu: declare!("process_cpu_seconds", "Processor time of the daemon"),
+            resident: declare!(
+                "process_resident_memory_bytes",
+                "Resident memory of the daemon"
+            ),
+            open_fds: declare!("process_open_fds", "Open descriptors of the daemon"),
+            registry,
+        };
+        metrics.create_all();
+        metrics
+    }
+
+    fn create_all(&self) {
+        for kind in EVENT_KINDS {
+            drop(self.events.get_or_create(&KindLabel { kind }));
+        }
+        for hook in Hook::ALL {
+            self.set_hook(hook, &HookCounters::default());
+        }
+        for outcome in ["delivered", "failed"] {
+            drop(self.deliveries.get_or_create(&DeliveryLabels {
+                sink: "file",
+                outcome,
+            }));
+        }
+        drop(self.backlog.get_or_create(&SinkLabel { sink: "file" }));
+        for workload in self.workloads.clone() {
+            self.set_mode(&workload, Mode::Learn);
+            self.set_processes(&workload, 0);
+            for family in Behaviour::ALL {
+                self.set_baseline(&workload, family, 0);
+            }
+            for kind in KINDS {
+                for verdict in VERDICTS.map(verdict_name) {
+                    let labels = DecisionLabels {
+                        workload: workload.clone(),
+                        kind,
+                        verdict,
+                    };
+                    drop(self.decisions.get_or_create(&labels));
+                }
+                for severity in SEVERITIES.map(severity_name) {
+                    let labels = AlertLabels {
+                        workload: workload.clone(),
+                        kind,
+                        severity,
+                    };
+                    drop(self.alerts.get_or_create(&labels));
+                }
+            }
+        }
+    }
+
+    fn workload(&self, name: &str) -> String {
+        if self.workloads.iter().any(|w| w == name) {
+            return name.to_owned();
+        }
+        self.capped.inc();
+        "_other".into()
+    }
+
+    /// An event of that kind was read.
+    pub fn event(&self, kind: &'static str) {
+        self.events.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// An event could not be understood.
+    pub fn decode_error(&self) {
+        self.decode_errors.inc();
+    }
+
+    /// Events of each kind since the start.
+    pub fn event_counts(&self) -> Vec<(&'static str, u64)> {
+        EVENT_KINDS
+            .map(|kind| (kind, self.events.get_or_create(&KindLabel { kind }).get()))
+            .into()
+    }
+
+    /// A decision fell, so long after the event had arrived.
+    pub fn decision(&self, workload: &str, kind: &'static str, verdict: Verdict, seconds: f64) {
+        self.duration.observe(seconds);
+        let labels = DecisionLabels {
+            workload: self.workload(workload),
+            kind,
+            verdict: verdict_name(verdict),
+        };
+        self.decisions.get_or_create(&labels).inc();
+    }
+
+    /// An alert was stored.
+    pub fn alert(&self, workload: &str, kind: &str, severity: Severity) {
+        let Some(kind) = KINDS.into_iter().find(|k| *k == kind) else {
+            return;
+        };
+        let severity = severity_name(severity);
+        let labels = AlertLabels {
+            workload: self.workload(workload),
+            kind,
+            severity,
+        };
+        self.alerts.get_or_create(&labels).inc();
+    }
+
+    /// What the kernel counted for a hook, in all.
+    pub fn set_hook(&self, hook: Hook, counters: &HookCounters) {
+        let label = HookLabel {
+            hook: hook_name(hook),
+        };
+        for (family, value) in [
+            (&self.hook_runs, counters.member),
+            (&self.hook_denials, counters.denied),
+            (&self.hook_kills, counters.killed),
+            (&self.hook_errors, counters.errors),
+            (&self.lost, counters.dropped),
+        ] {
+            family
+                .get_or_create(&label)
+                .inner()
+                .store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a program is attached.
+    pub fn set_attached(&self, program: &'static str, tier: &'static str, attached: bool) {
+        self.attached
+            .get_or_create(&ProgramLabels { program, tier })
+            .set(attached.into());
+    }
+
+    /// The mode of a workload.
+    pub fn set_mode(&self, workload: &str, mode: Mode) {
+        let workload = self.workload(workload);
+        for other in MODES {
+            let labels = ModeLabels {
+                workload: workload.clone(),
+                mode: mode_name(other),
+            };
+            self.modes
+                .get_or_create(&labels)
+                .set((other == mode).into());
+        }
+    }
+
+    /// The size of a family of a workload's baseline.
+    pub fn set_baseline(&self, workload: &str, family: Behaviour, entries: usize) {
+        let labels = BaselineLabels {
+            workload: self.workload(workload),
+            family: family_name(family),
+        };
+        self.baseline.get_or_create(&labels).set(whole(entries));
+    }
+
+    /// The living processes of a workload.
+    pub fn set_processes(&self, workload: &str, processes: usize) {
+        let label = WorkloadLabel {
+            workload: self.workload(workload),
+        };
+        self.processes.get_or_create(&label).set(whole(processes));
+    }
+
+    /// A sink took alerts, or failed to.
+    pub fn delivered(&self, sink: &'static str, alerts: usize, ok: bool) {
+        let outcome = if ok { "delivered" } else { "failed" };
+        self.deliveries
+            .get_or_create(&DeliveryLabels { sink, outcome })
+            .inc_by(alerts as u64);
+    }
+
+    /// What a sink does not have yet.
+    pub fn set_backlog(&self, sink: &'static str, alerts: u64) {
+        self.backlog
+            .get_or_create(&SinkLabel { sink })
+            .set(i64::try_from(alerts).unwrap_or(i64::MAX));
+    }
+
+    /// Whether anything is degraded.
+    pub fn set_degraded(&self, degraded: bool) {
+        self.degraded.set(degraded.into());
+    }
+
+    /// Everything as OpenMetrics.
+    pub fn openmetrics(&self) -> String {
+        let usage = process::usage();
+        self.cpu
+            .inner()
+            .store(usage.cpu_seconds.to_bits(), Ordering::Relaxed);
+        self.resident.set(usage.resident_bytes);
+        self.open_fds.set(usage.open_fds);
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn severity_name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+        Severity::Critical => "critical",
+    }
+}
+
+fn whole(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics(workloads: usize) -> Metrics {
+        Metrics::new("cgroup", (0..workloads).map(|n| format!("w{n}")))
+    }
+
+    #[test]
+    fn every_series_exists_before_anything_happens() {
+        let text = metrics(2).openmetrics();
+        for line in [
+            "slmguard_build_info{version=\"0.1.0\",tier=\"cgroup\"} 1",
+            "slmguard_events_total{kind=\"connect\"} 0",
+            "slmguard_events_lost_total{hook=\"lsm_file_open\"} 0",
+            "slmguard_decisions_total{workload=\"w1\",kind=\"exec\",verdict=\"would_block\"} 0",
+            "slmguard_alerts_total{workload=\"w0\",kind=\"open\",severity=\"critical\"} 0",
+            "slmguard_enforcement_mode{workload=\"w0\",mode=\"learn\"} 1",
+            "slmguard_enforcement_mode{workload=\"w0\",mode=\"enforce\"} 0",
+            "slmguard_sink_deliveries_total{sink=\"file\",outcome=\"failed\"} 0",
+            "slmguard_baseline_entries{workload=\"w1\",family=\"destination\"} 0",
+            "slmguard_decision_duration_seconds_count 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no `{line}` in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_happens_is_counted() {
+        let metrics = metrics(1);
+        metrics.event("open");
+        metrics.decision("w0", "open", Verdict::Blocked, 1e-5);
+        metrics.alert("w0", "open", Severity::High);
+        metrics.set_mode("w0", Mode::Enforce);
+        metrics.set_hook(
+            Hook::Connect4,
+            &HookCounters {
+                dropped: 7,
+                ..HookCounters::default()
+            },
+        );
+        let text = metrics.openmetrics();
+        for line in [
+            "slmguard_events_total{kind=\"open\"} 1",
+            "slmguard_decisions_total{workload=\"w0\",kind=\"open\",verdict=\"blocked\"} 1",
+            "slmguard_alerts_total{workload=\"w0\",kind=\"open\",severity=\"high\"} 1",
+            "slmguard_enforcement_mode{workload=\"w0\",mode=\"enforce\"} 1",
+            "slmguard_enforcement_mode{workload=\"w0\",mode=\"learn\"} 0",
+            "slmguard_events_lost_total{hook=\"connect4\"} 7",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no `{line}` in\n{text}");
+        }
+        assert_eq!(
+            metrics.event_counts().iter().map(|(_, n)| n).sum::<u64>(),
+            1
+        );
+    }
+
+    #[test]
+    fn the_number_of_series_is_bounded_and_the_bound_shows() {
+        let metrics = metrics(MAX_WORKLOADS + 5);
+        metrics.set_processes("w104", 3);
+        let text = metrics.openmetrics();
+        assert!(text.contains("slmguard_workload_processes{workload=\"_other\"} 3"));
+        assert!(!text.contains("w104"));
+        assert!(!text.contains("slmguard_metrics_series_capped_total 0"));
+    }
+}
