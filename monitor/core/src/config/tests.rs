@@ -229,3 +229,34 @@ proptest! {
         }
     }
 }
+
+/// The text of every fenced block of a language in a page.
+fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    page.split(fence.as_str())
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect()
+}
+
+#[test]
+fn every_configuration_in_the_documentation_is_valid() {
+    let pages = [
+        include_str!("../../../../README.md"),
+        include_str!("../../../../docs/operators.md"),
+    ];
+    let mut seen = 0;
+    for block in pages.iter().flat_map(|page| blocks(page, "toml")) {
+        let config: Config = toml::from_str(block).unwrap_or_else(|e| panic!("{e}\n{block}"));
+        assert_eq!(validate(&config), [], "{block}");
+        seen += 1;
+    }
+    assert!(seen >= 2, "the pages have lost their examples");
+}
+
+#[test]
+fn the_alert_in_the_documentation_is_one_we_would_send() {
+    let page = include_str!("../../../../docs/events.md");
+    let golden = include_str!("../alert/golden/connect_blocked.json");
+    assert_eq!(blocks(page, "json").concat().trim(), golden.trim());
+}
