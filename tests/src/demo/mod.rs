@@ -1,0 +1,188 @@
+//! The play: eight acts with a real inference server, a real agent, and an
+//! attacker who only has text.
+//!
+//! With the guard every attack must be prevented, without it every attack must
+//! succeed; both ways benign requests must be served. What happened is judged
+//! from the victims' evidence ([`act`]); what the guard says of itself is shown
+//! and compared ([`alert`]).
+
+pub mod act;
+pub mod alert;
+mod play;
+pub mod show;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+
+use crate::daemon::{self, Daemon, quote};
+use crate::scene::{Parts, Scene};
+use act::ATTACKS;
+use play::Play;
+use show::Show;
+
+/// The name of the guarded workload.
+const WORKLOAD: &str = "assistant";
+/// What happens to the daemon before the attacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freeze {
+    /// It is stopped, and woken up after the attacks.
+    Stop,
+    /// It is killed.
+    Kill,
+}
+
+/// How to play.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The `slmguard` executable.
+    pub slmguard: PathBuf,
+    /// Where the play may write; it makes a folder of its own in there.
+    pub work_dir: PathBuf,
+    /// Where `npm ci` put what the inference server needs.
+    pub modules: PathBuf,
+    /// One JSON object per act.
+    pub json: bool,
+    /// Play without the guard.
+    pub without_guard: bool,
+    /// Leave everything running at the end.
+    pub keep: bool,
+    /// What happens to the daemon before the attacks.
+    pub freeze: Option<Freeze>,
+}
+
+/// What must be cleaned up, also when the play is broken off.
+#[derive(Default)]
+pub struct Cleanup {
+    daemon: Mutex<Option<Arc<Daemon>>>,
+    directory: Mutex<Option<PathBuf>>,
+}
+
+impl Cleanup {
+    /// Ends the daemon and removes what was written. Server, agent and
+    /// namespace end with this process.
+    pub fn run(&self) {
+        let daemon = self
+            .daemon
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Err(error)) = daemon.map(|daemon| daemon.stop()) {
+            eprintln!("demo: {error:#}");
+        }
+        let directory = self
+            .directory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Err(error)) = directory.map(fs::remove_dir_all) {
+            eprintln!("demo: remove the play's folder: {error}");
+        }
+    }
+}
+
+/// Plays all acts; true if each went as it should.
+pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
+    let show = Show::new(options.json);
+    show.title(match options.without_guard {
+        false => "slmguard: a real inference server, a real agent, and an attacker who only has text",
+        true => "Without a guard: a real inference server, a real agent, and an attacker who only has text",
+    });
+    let directory = make_directory(options, cleanup)?;
+    let parts = Parts::lay_out(&directory, &options.modules)?;
+    let stage = Scene::prepare(parts.clone())?;
+    show.ready(
+        "scene",
+        "a network namespace with weather, metrics, resolver, metadata service and attacker",
+    );
+    let daemon = if options.without_guard {
+        None
+    } else {
+        Some(start_daemon(options, cleanup, &parts, &show)?)
+    };
+    let scene = stage.open()?;
+    show.ready(
+        "server",
+        &format!(
+            "llama.cpp serves the scripted model, pid {}",
+            scene.server.pid()?
+        ),
+    );
+    show.ready(
+        "agent",
+        &format!(
+            "waits for prompts and performs tool calls, pid {}",
+            scene.agent.pid()?
+        ),
+    );
+
+    let tier = daemon
+        .as_ref()
+        .map_or(Ok("none".to_owned()), |daemon| daemon.tier())?;
+    let mut play = Play::new(options, show, scene, daemon, tier);
+    play.learn()?;
+    play.enforce()?;
+    play.freeze()?;
+    for act in &ATTACKS {
+        play.attack(act)?;
+    }
+    play.thaw()?;
+    play.closing()
+}
+
+fn make_directory(options: &Options, cleanup: &Cleanup) -> Result<PathBuf> {
+    let work = &options.work_dir;
+    fs::create_dir_all(work).with_context(|| format!("create {}", work.display()))?;
+    let directory = tempfile::Builder::new()
+        .prefix("demo-")
+        .tempdir_in(work)
+        .with_context(|| format!("create a folder in {}", work.display()))?
+        .keep();
+    let directory = directory
+        .canonicalize()
+        .with_context(|| format!("find {}", directory.display()))?;
+    *cleanup
+        .directory
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = Some(directory.clone());
+    Ok(directory)
+}
+
+fn start_daemon(
+    options: &Options,
+    cleanup: &Cleanup,
+    parts: &Parts,
+    show: &Show,
+) -> Result<Arc<Daemon>> {
+    let workload = format!(
+        "[[workload]]\nname = {}\nmode = \"learn\"\n\n\
+         [[workload.process]]\nrole = \"server\"\nexe = {}\nargv = [\"server.mjs\"]\n\n\
+         [[workload.process]]\nrole = \"agent\"\nexe = {}\n",
+        quote(WORKLOAD),
+        quote(&parts.node.display().to_string()),
+        quote(&parts.agent.display().to_string()),
+    );
+    let directory = parts.directory.join("guard");
+    let settings = daemon::Options::new(options.slmguard.clone(), &directory, workload);
+    let daemon = Arc::new(Daemon::prepare(settings)?);
+    *cleanup
+        .daemon
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = Some(daemon.clone());
+    daemon.launch()?;
+    let status = daemon.status()?;
+    let tier = status["tier"].as_str().unwrap_or("unknown");
+    show.ready(
+        "slmguard",
+        &format!("watches from the kernel, tier {tier}, workload {WORKLOAD} in mode learn"),
+    );
+    for reason in status["degraded"].as_array().into_iter().flatten() {
+        show.ready(
+            "",
+            &format!("degraded: {}", reason.as_str().unwrap_or_default()),
+        );
+    }
+    Ok(daemon)
+}

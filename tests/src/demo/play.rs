@@ -1,0 +1,292 @@
+//! The acts in their order, told as they happen.
+//!
+//! Knows the guard's command line and the scene; what an attack is, and what
+//! proves it, is [`super::act`]'s.
+
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::act::{self, AttackAct, Verdict};
+use super::show::{Report, Show};
+use super::{Freeze, Options, WORKLOAD, alert};
+use crate::daemon::Daemon;
+use crate::scene::{AGENT, Scene};
+use crate::script::{Attack, BENIGN};
+
+/// How often each kind of benign request is learned, before and after a
+/// restart of server and agent.
+const ROUNDS: usize = 2;
+
+/// A play under way.
+pub struct Play<'a> {
+    options: &'a Options,
+    show: Show,
+    scene: Scene,
+    daemon: Option<Arc<Daemon>>,
+    tier: String,
+    reports: Vec<Report>,
+    problems: usize,
+}
+
+impl<'a> Play<'a> {
+    /// Before the first act. `tier` is the guard's.
+    pub fn new(
+        options: &'a Options,
+        show: Show,
+        scene: Scene,
+        daemon: Option<Arc<Daemon>>,
+        tier: String,
+    ) -> Self {
+        Self {
+            options,
+            show,
+            scene,
+            daemon,
+            tier,
+            reports: Vec::new(),
+            problems: 0,
+        }
+    }
+
+    /// Act 1: benign requests, and a restart of those who serve them.
+    pub fn learn(&mut self) -> Result<()> {
+        let name = if self.daemon.is_some() {
+            "learn from benign requests"
+        } else {
+            "benign requests"
+        };
+        self.show.act(1, name);
+        let mut failures = self.benign_round(ROUNDS)?;
+        self.show.line(
+            "restart",
+            "server and agent, so that their start is known as well",
+        );
+        self.scene.restart()?;
+        failures.extend(self.benign_round(ROUNDS)?);
+        if let Some(daemon) = &self.daemon {
+            self.show.line("baseline", &baseline(daemon, &self.scene)?);
+        }
+        self.benign_report(1, name, 2 * ROUNDS * BENIGN.len(), failures);
+        Ok(())
+    }
+
+    /// Act 2: the same under enforcement.
+    pub fn enforce(&mut self) -> Result<()> {
+        let name = if self.daemon.is_some() {
+            "enforce; benign requests still work"
+        } else {
+            "benign requests again"
+        };
+        self.show.act(2, name);
+        if let Some(daemon) = &self.daemon {
+            daemon.mode(WORKLOAD, "enforce")?;
+            self.show.line(
+                "mode",
+                "enforce, by the list that was learned and approved (declared)",
+            );
+        }
+        let failures = self.benign_round(1)?;
+        self.benign_report(2, name, BENIGN.len(), failures);
+        Ok(())
+    }
+
+    /// Sends every benign request `rounds` times; returns what failed.
+    fn benign_round(&self, rounds: usize) -> Result<Vec<String>> {
+        let count = rounds * BENIGN.len();
+        let mut failures = Vec::new();
+        for number in 0..count {
+            self.show
+                .progress(number, count, BENIGN[number % BENIGN.len()].0);
+            failures.extend(act::benign(&self.scene, number)?.err());
+        }
+        self.show.progress(count, count, "");
+        Ok(failures)
+    }
+
+    fn benign_report(&mut self, act: u8, name: &str, asked: usize, failures: Vec<String>) {
+        let served = asked - failures.len();
+        let observed = if failures.is_empty() {
+            Verdict::Works
+        } else {
+            Verdict::Fails
+        };
+        failures
+            .iter()
+            .for_each(|failure| self.show.problem(failure));
+        self.finish(Report {
+            act,
+            name: name.to_owned(),
+            expected: Verdict::Works,
+            observed,
+            prevented: false,
+            tier: self.tier.clone(),
+            proof: json!({"requests": asked, "served": served, "failures": failures}),
+            summary: format!("{served} of {asked} requests served"),
+        });
+    }
+
+    fn finish(&mut self, report: Report) {
+        self.show.report(&report);
+        self.reports.push(report);
+    }
+
+    /// What is to happen to the daemon before the attacks.
+    pub fn freeze(&self) -> Result<()> {
+        match (self.options.freeze, &self.daemon) {
+            (Some(Freeze::Stop), Some(daemon)) => {
+                daemon.signal(Signal::SIGSTOP)?;
+                self.show
+                    .say("\n  The daemon is frozen (SIGSTOP). The kernel is on its own.");
+            }
+            (Some(Freeze::Kill), Some(daemon)) => {
+                daemon.kill()?;
+                self.show
+                    .say("\n  The daemon is dead (SIGKILL). The kernel is on its own.");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Acts 3 to 8: an attack.
+    pub fn attack(&mut self, act: &AttackAct) -> Result<()> {
+        self.show.act(act.number, act.name);
+        let watching = self
+            .daemon
+            .clone()
+            .filter(|_| self.options.freeze.is_none());
+        let known = watching
+            .as_ref()
+            .map_or(Ok(Vec::new()), |daemon| daemon.alerts())?;
+        let course = act::play(&self.scene, act)?;
+        self.show.course(&course);
+        let prevented = course.observed == Verdict::Prevented;
+        let mut proof = course.proof;
+        if let Some(daemon) = &watching {
+            match alert::find(daemon, &self.scene, act.attack, &known, prevented) {
+                Ok(alert) => {
+                    self.show.alert(&alert);
+                    proof["alert"] = json!(alert);
+                }
+                Err(error) => self.problem(&format!("{error:#}")),
+            }
+        }
+        self.finish(Report {
+            act: act.number,
+            name: act.name.to_owned(),
+            expected: if self.daemon.is_some() {
+                Verdict::Prevented
+            } else {
+                Verdict::Succeeds
+            },
+            observed: course.observed,
+            prevented,
+            tier: self.tier.clone(),
+            proof,
+            summary: course.summary,
+        });
+        Ok(())
+    }
+
+    fn problem(&mut self, text: &str) {
+        self.show.problem(text);
+        self.problems += 1;
+    }
+
+    /// A daemon that was frozen tells about the attacks once it is awake.
+    pub fn thaw(&mut self) -> Result<()> {
+        let (Some(Freeze::Stop), Some(daemon)) = (self.options.freeze, self.daemon.clone()) else {
+            return Ok(());
+        };
+        daemon.signal(Signal::SIGCONT)?;
+        self.show
+            .say("\n  The daemon is awake again. It tells what the kernel kept for it:");
+        for attack in Attack::ALL {
+            match alert::find(&daemon, &self.scene, attack, &[], true) {
+                Ok(alert) => self.show.alert(&alert),
+                Err(error) => self.problem(&format!("{error:#}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Benign requests once more, and the table; true if all went as expected.
+    pub fn closing(mut self) -> Result<bool> {
+        let failures = self.benign_round(1)?;
+        match failures.is_empty() {
+            true => self
+                .show
+                .say("\n  After the attacks, benign requests are still served."),
+            false => failures.iter().for_each(|failure| self.problem(failure)),
+        }
+        self.show.table(&self.reports, self.problems);
+        if self.options.keep {
+            self.keep()?;
+        }
+        Ok(self.problems == 0 && self.reports.iter().all(Report::passed))
+    }
+
+    /// Leaves everything running until a signal ends the program.
+    fn keep(&self) -> Result<()> {
+        let pid = self.scene.agent.pid()?;
+        let ask = format!(
+            "curl -s -d '{{\"prompt\":\"{}\"}}' http://{AGENT}/ask",
+            Attack::Shell.phrase()
+        );
+        let mut text = format!(
+            "  Everything is left running. Files and logs: {}\n\n  Give the agent a prompt:\n    \
+             nsenter -t {pid} -n {ask}\n",
+            self.scene.parts.directory.display()
+        );
+        if let Some(daemon) = self.daemon.as_ref().filter(|daemon| daemon.pid().is_some()) {
+            text += "\n  Ask the daemon:\n";
+            for command in [
+                "status",
+                "doctor",
+                "alerts",
+                "events --limit 20",
+                "baseline show assistant",
+            ] {
+                let (program, config) = (daemon.program().display(), daemon.config());
+                text += &format!("    {program} {command} --config {}\n", config.display());
+            }
+        }
+        self.show.say(&(text + "\n  Ctrl-C ends it all."));
+        loop {
+            thread::park();
+        }
+    }
+}
+
+/// Waits until what the benign requests need is in the baseline; counts it.
+fn baseline(daemon: &Daemon, scene: &Scene) -> Result<String> {
+    let notes = scene.script.notes.display().to_string();
+    for (family, subject) in [
+        ("destination", "10.77.0.10:80/tcp"),
+        ("destination", "10.77.0.20:8125/udp"),
+        ("destination", "10.77.0.53:53/udp"),
+        ("destination", "127.0.0.1:8080/tcp"),
+        ("read", &notes),
+    ] {
+        daemon.learned(WORKLOAD, family, subject, |found| found == subject)?;
+    }
+    daemon.learned(WORKLOAD, "exec", "date", |found| found.ends_with("/date"))?;
+    let entries = daemon.json(&["baseline", "show", WORKLOAD])?;
+    let count = |family: &str| {
+        entries
+            .iter()
+            .filter(|entry| entry["family"] == family)
+            .count()
+    };
+    Ok(format!(
+        "{} destinations, {} files read, {} written, {} programs, each by role and phase",
+        count("destination"),
+        count("read"),
+        count("write"),
+        count("exec")
+    ))
+}

@@ -1,0 +1,218 @@
+//! The probe: a process that does what a test orders, one system call at a
+//! time, and says what the kernel answered.
+//!
+//! Tests enrol it as a workload. Orders come on its standard input and answers
+//! go to its standard output, one JSON object per line, so that giving orders
+//! needs no operation that a guard would look at. The program is
+//! `scene-probe`; [`Probe`] is the test's end of the line.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::child;
+use crate::namespace::Namespace;
+
+/// How long an order may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a probe can be told to do. Whatever is sent is [`LOOT`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Connect by TCP and send.
+    Connect(SocketAddr),
+    /// The same with TCP fast open: `sendto` connects.
+    FastOpen(SocketAddr),
+    /// Connect a UDP socket and send.
+    UdpConnect(SocketAddr),
+    /// Send by UDP without connecting.
+    SendTo(SocketAddr),
+    /// Connect a UDP socket to the first address, then send to the second.
+    SendPast(SocketAddr, SocketAddr),
+    /// Listen on a TCP port for as long as the probe lives.
+    Listen(SocketAddr),
+    /// Read a file.
+    Read(PathBuf),
+    /// Add to the end of a file that exists.
+    Append(PathBuf),
+    /// Start a program and wait for it.
+    Exec(PathBuf, Vec<String>),
+    /// Become another program, keeping the line to the test.
+    Become(PathBuf),
+    /// Have a forked child do it, without an exec in between.
+    Fork(Box<Order>),
+    /// Have a second thread do it.
+    Thread(Box<Order>),
+}
+
+/// What a probe sends and writes.
+pub const LOOT: &str = "loot";
+
+impl Order {
+    /// The same by a forked child.
+    pub fn forked(self) -> Self {
+        Self::Fork(Box::new(self))
+    }
+
+    /// The same by a second thread.
+    pub fn in_thread(self) -> Self {
+        Self::Thread(Box::new(self))
+    }
+
+    /// Start `program` with `arguments`.
+    pub fn exec(program: &str, arguments: &[&str]) -> Self {
+        Self::Exec(
+            program.into(),
+            arguments.iter().map(|&a| a.to_owned()).collect(),
+        )
+    }
+}
+
+/// What came of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It worked; what was read or printed.
+    Done(String),
+    /// The kernel refused with this error number.
+    Refused(i32),
+    /// A child or program that the probe had started was killed by this signal.
+    ChildKilled(i32),
+    /// A program that the probe had started failed.
+    ChildFailed(String),
+    /// The probe itself was killed by this signal.
+    Killed(i32),
+}
+
+impl Fate {
+    /// Whether the order was carried out.
+    pub fn worked(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+
+    /// The kernel refused with EPERM.
+    pub const EPERM: Self = Self::Refused(Errno::EPERM as i32);
+    /// The probe was killed with SIGKILL.
+    pub const SHOT: Self = Self::Killed(Signal::SIGKILL as i32);
+    /// A child of the probe was killed with SIGKILL.
+    pub const CHILD_SHOT: Self = Self::ChildKilled(Signal::SIGKILL as i32);
+}
+
+/// A running probe. Dropping it ends it.
+pub struct Probe {
+    child: Child,
+    orders: ChildStdin,
+    answers: Receiver<String>,
+}
+
+/// What is particular about how a probe is started.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    /// Its arguments, which it ignores.
+    pub arguments: Vec<String>,
+    /// Its user, if not this one.
+    pub user: Option<u32>,
+}
+
+impl Probe {
+    /// Starts the probe `program` in a namespace.
+    pub fn start(namespace: &Namespace, program: &Path, launch: Launch) -> Result<Self> {
+        let program = program.to_owned();
+        namespace.run(move || Self::start_here(&program, launch))?
+    }
+
+    fn start_here(program: &Path, launch: Launch) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.args(&launch.arguments);
+        if let Some(user) = launch.user {
+            command.uid(user).gid(user);
+        }
+        command
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = child::tie(&mut command, Signal::SIGKILL)
+            .spawn()
+            .with_context(|| format!("start the probe {}", program.display()))?;
+        let orders = child.stdin.take().context("the probe's standard input")?;
+        let output = child.stdout.take().context("the probe's standard output")?;
+        let (lines, answers) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let probe = Self {
+            child,
+            orders,
+            answers,
+        };
+        match probe.answers.recv_timeout(PATIENCE) {
+            Ok(line) if line == READY => Ok(probe),
+            other => bail!("the probe did not start: {other:?}"),
+        }
+    }
+
+    /// Has the probe become another copy of itself, which takes its place.
+    pub fn become_copy(&mut self, program: &Path) -> Result<()> {
+        let order =
+            serde_json::to_string(&Order::Become(program.to_owned())).context("write an order")?;
+        writeln!(self.orders, "{order}")
+            .and_then(|()| self.orders.flush())
+            .context("give an order")?;
+        match self.answers.recv_timeout(PATIENCE) {
+            Ok(line) if line == READY => Ok(()),
+            other => bail!("the probe did not become {}: {other:?}", program.display()),
+        }
+    }
+
+    /// Gives an order and waits for what comes of it.
+    pub fn ask(&mut self, order: &Order) -> Result<Fate> {
+        let line = serde_json::to_string(order).context("write an order")?;
+        // A probe that was killed meanwhile is noticed below.
+        let _ = writeln!(self.orders, "{line}").and_then(|()| self.orders.flush());
+        match self.answers.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                serde_json::from_str(&line).with_context(|| format!("the probe's answer: {line}"))
+            }
+            Err(RecvTimeoutError::Timeout) => bail!("the probe did not answer to {order:?}"),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = self.child.wait().context("wait for the probe")?;
+                match status.signal() {
+                    Some(signal) => Ok(Fate::Killed(signal)),
+                    None => bail!("the probe ended with {status} at {order:?}"),
+                }
+            }
+        }
+    }
+
+    /// The probe's process.
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // It may be dead already; reaping it is what counts.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a probe says first.
+pub const READY: &str = "ready";

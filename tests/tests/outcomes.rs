@@ -1,0 +1,130 @@
+//! The committed table of what becomes of each operation on each tier
+//! (`outcomes.md`), held against what happens.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+
+use anyhow::{Context, Result, bail};
+use scene::probe::{Fate, Order, Probe};
+use scene::trial::{Setup, Trial, at, mapped};
+use scene::world::{ATTACKER, ATTACKER_UDP_PORT, ATTACKER6, METADATA, METRICS, METRICS_PORT};
+
+const TABLE: &str = include_str!("../outcomes.md");
+
+/// The rows of the table: operation, outcome on the cgroup tier, on the LSM tier.
+fn table() -> Result<Vec<[&'static str; 3]>> {
+    let rows = TABLE
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| operation"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        <[&str; 3]>::try_from(cells)
+            .ok()
+            .with_context(|| format!("three cells in {row}"))
+    })
+    .collect()
+}
+
+fn fate(word: &str) -> Result<Fate> {
+    Ok(match word {
+        "refused" => Fate::EPERM,
+        "killed" => Fate::SHOT,
+        "child killed" => Fate::CHILD_SHOT,
+        other => bail!("the table has no outcome \"{other}\""),
+    })
+}
+
+/// Every operation that the table may name.
+fn operations(trial: &Trial, outsider: &Probe) -> Result<BTreeMap<&'static str, Order>> {
+    let (tcp4, tcp6) = (at(ATTACKER, 80), at(ATTACKER6, 80));
+    let (udp4, udp6) = (
+        at(ATTACKER, ATTACKER_UDP_PORT),
+        at(ATTACKER6, ATTACKER_UDP_PORT),
+    );
+    let file = trial.file("file", "content")?;
+    let credentials = trial.file("home/.aws/credentials", "secret")?;
+    let link = trial.path("link");
+    symlink(&credentials, &link).context("link to the credentials")?;
+    let other = |name: &str| Order::Read(format!("/proc/{}/{name}", outsider.pid()).into());
+    Ok(BTreeMap::from([
+        ("connect by TCP, IPv4", Order::Connect(tcp4)),
+        ("connect by TCP, IPv6", Order::Connect(tcp6)),
+        (
+            "connect by TCP, IPv4 written as IPv6",
+            Order::Connect(mapped(tcp4)),
+        ),
+        ("connect by TCP fast open", Order::FastOpen(tcp4)),
+        ("connect by UDP, IPv4", Order::UdpConnect(udp4)),
+        ("connect by UDP, IPv6", Order::UdpConnect(udp6)),
+        ("send without connecting, IPv4", Order::SendTo(udp4)),
+        ("send without connecting, IPv6", Order::SendTo(udp6)),
+        (
+            "send without connecting, IPv4 written as IPv6",
+            Order::SendTo(mapped(udp4)),
+        ),
+        (
+            "send past a connection",
+            Order::SendPast(at(METRICS, METRICS_PORT), udp4),
+        ),
+        ("connect by a forked child", Order::Connect(tcp4).forked()),
+        (
+            "connect by a second thread",
+            Order::Connect(tcp4).in_thread(),
+        ),
+        (
+            "connect to the metadata service",
+            Order::Connect(at(METADATA, 80)),
+        ),
+        ("read a file", Order::Read(file.clone())),
+        ("write a file", Order::Append(file)),
+        ("read a credential file", Order::Read(credentials)),
+        ("read a credential file through a link", Order::Read(link)),
+        ("read the environment of another process", other("environ")),
+        ("read the memory of another process", other("mem")),
+        ("start a program", Order::exec("/bin/echo", &[])),
+        ("become another program", Order::Become("/bin/true".into())),
+    ]))
+}
+
+#[test]
+fn every_operation_ends_as_the_table_says() -> Result<()> {
+    let trial = Trial::guarded(Setup::tool())?;
+    let outsider = trial.outsider()?;
+    let operations = operations(&trial, &outsider)?;
+    // Normal behaviour: what the operations need besides their object.
+    let report = Order::UdpConnect(at(METRICS, METRICS_PORT));
+    let program = Order::exec("/bin/date", &[]);
+    trial.learn_and_enforce(&[report.clone(), report.in_thread(), program])?;
+    let lsm = trial.daemon()?.tier()? == "lsm";
+    let mut named = 0;
+    for [operation, cgroup_tier, lsm_tier] in table()? {
+        let order = operations
+            .get(operation)
+            .with_context(|| format!("no such operation: {operation}"))?;
+        let expected = fate(if lsm { lsm_tier } else { cgroup_tier })?;
+        assert_eq!(trial.member()?.ask(order)?, expected, "{operation}");
+        named += 1;
+    }
+    assert_eq!(named, operations.len(), "the table names every operation");
+    Ok(())
+}
+
+#[test]
+fn without_a_guard_every_operation_works() -> Result<()> {
+    let trial = Trial::unguarded()?;
+    let outsider = trial.outsider()?;
+    for (operation, order) in operations(&trial, &outsider)? {
+        let mut probe = trial.member()?;
+        match (probe.ask(&order), &order) {
+            (Ok(Fate::Done(_)), _) => {}
+            // Address 0 of a process is never mapped; being allowed to ask is what counts.
+            (Ok(Fate::Refused(errno)), Order::Read(path)) if path.ends_with("mem") => {
+                assert_eq!(errno, nix::errno::Errno::EIO as i32);
+            }
+            // The program ends instead of answering.
+            (Err(_), Order::Become(_)) => {}
+            (other, _) => bail!("{operation}: {other:?}"),
+        }
+    }
+    Ok(())
+}
