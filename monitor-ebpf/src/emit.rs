@@ -132,7 +132,7 @@ pub fn note(key: &SeenKey, adverse: bool) -> Option<u64> {
         reported_at: now,
     };
     // A failure only means that it is reported again.
-    let _ = SEEN.insert(key, &first, 0);
+    let _ = SEEN.insert(key, first, 0);
     Some(1)
 }
 

@@ -28,6 +28,9 @@ pub struct Demo {
     /// One JSON object per act on stdout; everything else goes to stderr.
     #[arg(long)]
     json: bool,
+    /// Stop (SIGSTOP) or kill (SIGKILL) the daemon before the attacks: the kernel goes on alone.
+    #[arg(long, value_name = "HOW", value_parser = ["stop", "kill"])]
+    freeze: Option<String>,
     /// Leave the scene and the daemon running, to look around.
     #[arg(long)]
     keep: bool,
@@ -102,5 +105,8 @@ fn argv(args: &Demo, server: &scene::Server) -> Vec<String> {
             .filter(|(_, set)| *set)
             .map(|(flag, _)| (*flag).to_owned()),
     );
+    if let Some(how) = &args.freeze {
+        argv.extend(["--freeze".to_owned(), how.clone()]);
+    }
     argv
 }

@@ -138,7 +138,7 @@ pub fn run(command: Command, progress: &Progress) -> Result<String> {
         bail!(
             "`{shown}` failed ({})\n{}",
             watched.status,
-            watched.all.trim_end()
+            words(&watched.all).trim_end()
         );
     }
     Ok(watched.stdout)

@@ -44,7 +44,7 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
     let before = watch::class_of(tgid);
     let bprm: u64 = ctx.arg(2);
     let file = read::<u64>(bprm, OFFSETS.load().bprm_file);
-    let Some(id) = file.and_then(|f| path::identify(f)) else {
+    let Some(id) = file.and_then(path::identify) else {
         if before != NONE {
             emit::count_error(Hook::ProcessExec, line!());
         }
@@ -151,7 +151,7 @@ pub fn lsm_exec(ctx: LsmContext) -> i32 {
     let control = watch::control(member.class);
     let scratch = SCRATCH.current();
     let bprm: u64 = ctx.arg(0);
-    let id = read::<u64>(bprm, OFFSETS.load().bprm_file).and_then(|f| path::identify(f));
+    let id = read::<u64>(bprm, OFFSETS.load().bprm_file).and_then(path::identify);
     let facts = if scratch.is_null() {
         None
     } else {

@@ -200,7 +200,7 @@ fn numbers(root: &Path) -> Vec<u64> {
 
 fn ensure_bpf_fs(pin_dir: &Path) -> Result<(), String> {
     let is_bpf = |p: &Path| {
-        nix::sys::statfs::statfs(p).is_ok_and(|s| s.filesystem_type().0 as i64 == BPF_FS_MAGIC)
+        nix::sys::statfs::statfs(p).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC)
     };
     let existing = pin_dir
         .ancestors()

@@ -283,7 +283,7 @@ fn baseline(daemon: &Daemon, scene: &Scene) -> Result<String> {
             .count()
     };
     Ok(format!(
-        "{} destinations, {} files read, {} written, {} programs, each by role and phase",
+        "{} destinations, {} files to read, {} to write, {} to run, each by role and phase",
         count("destination"),
         count("read"),
         count("write"),

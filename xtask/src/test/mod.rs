@@ -95,11 +95,11 @@ pub fn run(args: &Test) -> Result<ExitCode> {
                 }
             }
         }
+        if args.narrowed() && report.tests() == 0 {
+            report.check("tests", "any test", false, "no test has such a name");
+        }
     }
     report.settle_claims(all && !args.narrowed());
-    if args.narrowed() && report.tests() == 0 {
-        report.check("tests", "any test", false, "no test has such a name");
-    }
     ui::line(&format!("\n{} in all", ui::seconds(since.elapsed())));
     Ok(if report.close() {
         ExitCode::SUCCESS
@@ -113,11 +113,11 @@ fn quick_checks(report: &mut Report) {
     ui::section("format and tidy");
     let format = ui::step("lint", "format", |progress| {
         let mut cargo = sh::cargo();
-        cargo.args(["fmt", "--all", "--check"]);
+        cargo.args(["fmt", "--all", "--check", "--", "--color", "never"]);
         sh::run(cargo, progress)?;
         let mut cargo = sh::cargo();
         cargo
-            .args(["fmt", "--check"])
+            .args(["fmt", "--check", "--", "--color", "never"])
             .current_dir(paths::root().join("monitor-ebpf"));
         sh::run(cargo, progress)
     });
@@ -274,12 +274,9 @@ fn in_guest(series: &str, entries: &[Entry]) -> Result<Vec<Outcome>> {
         env: BTreeMap::new(),
         timeout: Duration::from_secs(2400),
     })?;
-    let mib = |bytes: u64| bytes / (1024 * 1024);
-    let console = fs::metadata(vm::out_dir(series).with_file_name("console.log"));
-    let size = console.map(|meta| meta.len()).unwrap_or(0);
     ui::note(
         "vm",
-        &format!("guest {series}, {} MiB of console", mib(size)),
+        &format!("guest {series}, from boot to end"),
         &ui::seconds(since.elapsed()),
     );
     if end != vm::End::Exit(0) {

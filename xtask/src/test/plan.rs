@@ -93,12 +93,11 @@ pub fn execute(entries: &[Entry]) -> Result<Vec<Outcome>> {
             if !report.complete {
                 remark.push_str(&format!(", then it ended early ({})", outcome.status));
             }
-            let time = ui::seconds(outcome.time);
-            ui::line(&format!(
-                "{:>10}  {:<44} {time:>8}",
-                "",
-                format!("{}: {remark}", entry.label)
-            ));
+            let nothing = report.complete && report.passed.is_empty() && report.failed.is_empty();
+            if !nothing {
+                let what = format!("{}: {remark}", entry.label);
+                ui::note("test", &what, &ui::seconds(outcome.time));
+            }
             Ok(outcome)
         })
         .collect()

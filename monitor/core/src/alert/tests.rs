@@ -98,7 +98,11 @@ fn only_what_took_no_effect_is_called_prevented() {
     assert!(prevented(exec("/bin/sh"), Verdict::Killed));
     assert!(!prevented(open("/a", READ), Verdict::Killed));
     let alone = |access| {
-        alert(Observation { single_thread: true, ..seen(open("/a", access), Verdict::Killed) }).prevented
+        alert(Observation {
+            single_thread: true,
+            ..seen(open("/a", access), Verdict::Killed)
+        })
+        .prevented
     };
     assert!(alone(READ));
     assert!(!alone(READ | WRITE));
