@@ -142,8 +142,8 @@ impl Family {
 
 /// What applies to a class now, in one word: a swap of policy and mode is one store.
 ///
-/// Bits 0–31 the policy's number, 32–47 two bits of [`Mode`] per [`Family`], 48 and 49 the
-/// `UNDENIABLE_*` flags.
+/// Bits 0–31 the policy's number, 32–47 two bits of [`Mode`] per [`Family`], 48 to 50 the
+/// `KILL_*` flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Control(pub u64);
@@ -151,6 +151,9 @@ pub struct Control(pub u64);
 impl Control {
     /// Where the tier cannot deny a deviation, kill instead of alerting.
     pub const KILL_DEVIATION: u64 = 1 << 48;
+    /// Where the tier cannot deny a program outside the policy, kill instead of alerting: the
+    /// victim is a new process that has not run yet, so that this costs less than the others.
+    pub const KILL_EXEC: u64 = 1 << 50;
     /// Where the tier cannot deny a breach of an invariant, kill instead of alerting.
     pub const KILL_INVARIANT: u64 = 1 << 49;
 

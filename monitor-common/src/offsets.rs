@@ -1,8 +1,6 @@
 //! Where the running kernel keeps the members that our programs read: filled from its BTF before
 //! load, frozen for the verifier. Never guessed: a hook whose member is missing is not attached.
 
-use crate::assert_layout;
-
 /// Declares the offsets once: the struct, the list of names, and where each is found in BTF.
 macro_rules! offsets {
     ($($(#[$doc:meta])* $field:ident = $path:literal,)+) => {
@@ -92,6 +90,16 @@ offsets! {
     mount_parent = "mount.mnt_parent",
     /// Where it is mounted.
     mount_point = "mount.mnt_mountpoint",
+    /// Flags of a tracer; zero where nobody traces.
+    task_ptrace = "task_struct.ptrace",
+    /// Mount namespace of a mount.
+    mount_ns = "mount.mnt_ns",
+    /// Namespaces of a task.
+    task_nsproxy = "task_struct.nsproxy",
+    /// Mount namespace among them.
+    nsproxy_mnt = "nsproxy.mnt_ns",
+    /// Tasks that share a descriptor table.
+    files_count = "files_struct.count",
     /// Inode number.
     inode_ino = "inode.i_ino",
     /// File system of an inode.
@@ -119,7 +127,7 @@ offsets! {
     /// IP protocol of a socket.
     sk_protocol = "sock.sk_protocol",
 }
-assert_layout!(Offsets, 4 * 42);
+const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::PATHS.len());
 
 #[cfg(test)]
 mod tests {

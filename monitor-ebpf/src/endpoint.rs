@@ -33,19 +33,24 @@ pub struct Endpoint {
     pub protocol: u8,
     /// 4 or 6.
     pub ip: u8,
+    /// The caller named the unspecified address, which is loopback here.
+    pub unspecified: bool,
 }
 
 impl Endpoint {
     /// Brings an address into the form that policies use: IPv4 mapped, unspecified is loopback.
     #[inline(always)]
     pub fn new(words: [u32; 4], port: u16, protocol: u32, ip: u8) -> Self {
+        let mut unspecified = false;
         const MAPPED: u32 = 0xffff_u32.to_be();
         let mut words = words;
         if words[0] == 0 && words[1] == 0 {
             if words[2] == MAPPED && words[3] == 0 {
                 words[3] = 0x7f00_0001_u32.to_be();
+                unspecified = true;
             } else if words[2] == 0 && words[3] == 0 {
                 words[3] = 1_u32.to_be();
+                unspecified = true;
             }
         }
         let protocol = if protocol == MPTCP {
@@ -58,6 +63,7 @@ impl Endpoint {
             port,
             protocol,
             ip,
+            unspecified,
         }
     }
 
@@ -131,6 +137,24 @@ pub fn of_context<const V6: bool>(ctx: &SockAddrContext) -> Endpoint {
             Endpoint::new([w0, w1, w2, w3], port, protocol, 6)
         } else {
             Endpoint::v4((&raw const (*a).user_ip4).read_volatile(), port, protocol)
+        }
+    }
+}
+
+/// Makes the kernel go where the verdict was made for: a connect to the unspecified address would
+/// otherwise follow the socket's own address rather than loopback.
+#[inline(always)]
+pub fn pin_down<const V6: bool>(ctx: &SockAddrContext, e: &Endpoint) {
+    if !e.unspecified {
+        return;
+    }
+    let a = ctx.sock_addr;
+    // SAFETY: fields of the context that these hooks may write.
+    unsafe {
+        if V6 {
+            (&raw mut (*a).user_ip6[3]).write_volatile(e.words[3]);
+        } else {
+            (&raw mut (*a).user_ip4).write_volatile(e.words[3]);
         }
     }
 }

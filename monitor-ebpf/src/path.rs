@@ -119,6 +119,15 @@ fn begin(s: &mut Scratch, file: u64) -> Option<()> {
     Some(())
 }
 
+/// Mount namespace of the current task.
+#[inline(always)]
+fn own_mount_namespace() -> Option<u64> {
+    let o = OFFSETS.load();
+    // SAFETY: a helper without arguments.
+    let proxy = read::<u64>(unsafe { bpf_get_current_task() }, o.task_nsproxy)?;
+    read::<u64>(proxy, o.nsproxy_mnt)
+}
+
 /// One step up. `Ok(Some((length, name)))` for a component, `Ok(None)` for a mount or the end.
 #[inline(always)]
 fn up(s: &mut Scratch) -> Option<Option<(u64, u64)>> {
@@ -126,7 +135,13 @@ fn up(s: &mut Scratch) -> Option<Option<(u64, u64)>> {
     if s.dentry == s.root {
         let parent = read::<u64>(s.mount, o.mount_parent)?;
         if parent == s.mount {
-            s.flags |= REACHED_ROOT;
+            // A detached mount ends here as well, and could be given any name.
+            let own = own_mount_namespace()?;
+            s.flags |= if read::<u64>(s.mount, o.mount_ns)? == own {
+                REACHED_ROOT
+            } else {
+                STUCK
+            };
             return Some(None);
         }
         s.dentry = read::<u64>(s.mount, o.mount_point)?;
@@ -142,6 +157,11 @@ fn up(s: &mut Scratch) -> Option<Option<(u64, u64)>> {
         return Some(None);
     }
     s.dentry = parent;
+    // No component is longer, except where a file system in user space says so.
+    if length >> 32 > 255 {
+        s.flags |= STUCK;
+        return Some(None);
+    }
     Some(Some((length >> 32, name)))
 }
 

@@ -34,6 +34,8 @@ pub fn judge(
     let mode = control.mode_bits(family);
     let kill = if forbidden {
         Control::KILL_INVARIANT
+    } else if matches!(family, Family::Exec) {
+        Control::KILL_EXEC
     } else {
         Control::KILL_DEVIATION
     };

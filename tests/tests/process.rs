@@ -123,6 +123,21 @@ fn membership_ends_with_the_process() -> Result<()> {
 }
 
 #[test]
+fn a_tool_stays_a_tool_whatever_it_starts() -> Result<()> {
+    let server = "[[workload.process]]\nrole = \"server\"\nexe = \"/bin/cat\"\n";
+    let trial = Trial::guarded(Setup::tool().with(server))?;
+    let order = Order::exec("/bin/cat", &["/etc/hostname"]);
+    assert!(trial.member()?.ask(&order)?.worked());
+    let entry = trial
+        .daemon()?
+        .learned("trial", "read", "/etc/hostname", |subject| {
+            subject == "/etc/hostname"
+        })?;
+    assert_eq!(entry["role"], "tool", "the server's policy is not for it");
+    Ok(())
+}
+
+#[test]
 fn a_program_that_a_member_starts_is_its_tool() -> Result<()> {
     let trial = Trial::guarded(Setup::role("agent"))?;
     let mut probe = trial.member()?;

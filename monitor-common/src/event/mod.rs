@@ -93,7 +93,8 @@ pub mod flag {
     pub const PROC_SELF: u8 = 8;
     /// The path lies in `/proc` of another process.
     pub const PROC_OTHER: u8 = 16;
-    /// The process had one thread only: nobody else could use what it was killed for.
+    /// The process had one thread, shared its descriptors with nobody and was not traced: nobody
+    /// else could use what it was killed for.
     pub const SINGLE_THREAD: u8 = 32;
 }
 

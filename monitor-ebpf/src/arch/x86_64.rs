@@ -10,7 +10,8 @@ const TS_COMPAT: u32 = 2;
 /// Bit of x32 system call numbers.
 const X32: u64 = 0x4000_0000;
 
-/// Whether the system call that is ending returns a descriptor of a file it opened by path.
+/// Whether the system call that is ending returns a descriptor of a file that it opened by path, or
+/// took from another process.
 #[inline(always)]
 pub fn opened_file(regs: u64, task: u64) -> bool {
     let Some(nr) = read::<u64>(regs, ORIG_AX) else {
@@ -20,10 +21,10 @@ pub fn opened_file(regs: u64, task: u64) -> bool {
     let compat =
         status != MISSING && matches!(read::<u32>(task, status), Some(s) if s & TS_COMPAT != 0);
     if compat {
-        // open, creat, openat, open_by_handle_at, openat2
-        matches!(nr as u32, 5 | 8 | 295 | 342 | 437)
+        // open, creat, openat, open_by_handle_at, openat2, pidfd_getfd
+        matches!(nr as u32, 5 | 8 | 295 | 342 | 437 | 438)
     } else {
-        // open, creat, openat, open_by_handle_at, openat2
-        matches!(nr & !X32, 2 | 85 | 257 | 304 | 437)
+        // open, creat, openat, open_by_handle_at, openat2, pidfd_getfd
+        matches!(nr & !X32, 2 | 85 | 257 | 304 | 437 | 438)
     }
 }

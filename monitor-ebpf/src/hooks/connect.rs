@@ -13,7 +13,7 @@ use monitor_common::{
 
 use crate::{
     emit,
-    endpoint::{Endpoint, of_context, report, ruling},
+    endpoint::{Endpoint, of_context, pin_down, report, ruling},
     offsets::{OFFSETS, read},
     verdict::{cgroup_return, lsm_return},
     watch,
@@ -57,6 +57,7 @@ pub fn connect<const V6: bool>(ctx: &SockAddrContext, hook: Hook, kind: Kind) ->
     // SAFETY: the helper takes the program's own context.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     report(hook, kind, member, &e, ruling, cookie);
+    pin_down::<V6>(ctx, &e);
     cgroup_return(ruling.0)
 }
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::{LsmContext, RawTracePointContext},
 };
 use monitor_common::{
-    class::{ClassId, Control, Family, NONE},
+    class::{ClassId, Control, Family, NONE, Role},
     enrol::ExecutableKey,
     event::{
         Kind, Verdict,
@@ -90,7 +90,9 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
         }
     }
     if matches!(verdict, Verdict::Killed) {
-        verdict::kill();
+        if !verdict::kill() {
+            emit::count_error(Hook::ProcessExec, line!());
+        }
         emit::count_verdict(Hook::ProcessExec, verdict);
         tell(
             scratch,
@@ -105,17 +107,12 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
         );
         return 0;
     }
-    let mut after = if candidate {
+    let given = if candidate {
         enrol::class_for(scratch, executable)
     } else {
         NONE
     };
-    if after == NONE && before != NONE {
-        after = match watch::describe(before) {
-            Some(c) if c.after_exec != NONE => c.after_exec,
-            _ => before,
-        };
-    }
+    let after = next_class(before, given);
     if after == NONE {
         return 0;
     }
@@ -201,6 +198,41 @@ pub fn lsm_exec(ctx: LsmContext) -> i32 {
         }
     }
     lsm_return(verdict)
+}
+
+/// Class of a process that was `before` and whose new program's rules say `given`.
+///
+/// A member never gains by an exec: a server that starts itself anew does not get the policy of
+/// starting back, and a tool or shell does not become anything else, whatever it starts and with
+/// whatever arguments.
+#[inline(always)]
+fn next_class(before: ClassId, given: ClassId) -> ClassId {
+    if before == NONE {
+        return given;
+    }
+    let Some(old) = watch::describe(before) else {
+        return before;
+    };
+    let inherited = if old.after_exec == NONE {
+        before
+    } else {
+        old.after_exec
+    };
+    let Some(new) = (if given == NONE {
+        None
+    } else {
+        watch::describe(given)
+    }) else {
+        return inherited;
+    };
+    if new.workload == old.workload && new.role == old.role {
+        return before;
+    }
+    let low = |role: u8| role == Role::Tool as u8 || role == Role::Shell as u8;
+    if low(old.role) && !(low(new.role) && new.workload == old.workload) {
+        return inherited;
+    }
+    given
 }
 
 /// Copies the current program's arguments into the scratch's event, as far as they fit.

@@ -112,8 +112,9 @@ impl Engine {
         tracing::info!("adopted process {pid} into {workload}");
     }
 
-    /// Takes over members of an earlier daemon whose programs were still at work.
-    pub fn take_over(&self, members: &[(u32, ClassId)]) {
+    /// Takes over members of an earlier daemon whose programs are still at work. Returns how many
+    /// were not members yet.
+    pub fn take_over(&self, members: &[(u32, ClassId)]) -> usize {
         let mut taken = 0;
         for (pid, class) in members {
             let Some(scope) = self.classes.scope(*class) else {
@@ -124,9 +125,10 @@ impl Engine {
             }
             {
                 let guard = self.guard();
-                if guard.member(*pid) == NONE {
-                    guard.set_member(*pid, *class);
+                if guard.member(*pid) != NONE {
+                    continue;
                 }
+                guard.set_member(*pid, *class);
             }
             self.state().processes.adopt(*pid, scope);
             taken += 1;
@@ -134,6 +136,7 @@ impl Engine {
         if taken > 0 {
             tracing::info!("took over {taken} processes from an earlier daemon");
         }
+        taken
     }
 
     /// Brings the table of processes in line with what the kernel holds, which is the truth: exits

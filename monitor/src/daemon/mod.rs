@@ -20,6 +20,7 @@ pub mod threads;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use monitor_common::hash::HashKey;
 use slmguard_core::config::Config;
 use tokio::{
     net::TcpListener,
@@ -67,8 +68,6 @@ pub fn run(config: Config, options: Options) -> Result<(), Failure> {
             "the kernel side has no rings; this is a defect of slmguard",
         )
     })?;
-    let members = kernel.inherited().members.clone();
-    let unread = kernel.inherited().verdicts.clone();
     let kernel = guard::Shared::new(kernel);
 
     let pin_dir = config.pin_dir.clone();
@@ -77,24 +76,10 @@ pub fn run(config: Config, options: Options) -> Result<(), Failure> {
         .file
         .clone()
         .unwrap_or_else(|| config.state_dir.join("alerts.jsonl"));
-    let engine = Engine::new(
-        config,
-        store,
-        Box::new(kernel.clone()),
-        key,
-        Proc::default(),
-        Cgroups::discover(),
-    )?;
-    let engine: SharedEngine = Arc::new(engine);
-    if let Some((_, address)) = &metrics {
-        let _ = engine.metrics_address.set(*address);
-    }
-    // Policies before members: nobody is a member for a moment without a policy.
     let cgroups = Cgroups::discover();
-    engine.publish_all()?;
-    engine.take_over(&members);
-    engine.refresh_enrolment(&cgroups)?;
-    engine.adopt()?;
+    let started = start_engine(config, store, &kernel, key, &metrics, &cgroups);
+    let engine = started.inspect_err(|_| kernel.lock().abandon())?;
+    let unread = kernel.lock().inherited_verdicts();
     let retired = kernel.lock().retire_inherited();
     if retired > 0 {
         tracing::info!("removed the kernel programs of {retired} earlier instances");
@@ -114,6 +99,49 @@ pub fn run(config: Config, options: Options) -> Result<(), Failure> {
         tracing::info!("stopped; enforcement stays in the kernel until `slmguard detach`");
     }
     served.map_err(|e| Failure::new(Exit::Failure, e.to_string()))
+}
+
+/// Brings policies, members and enrolment into the kernel, in this order: nobody is a member for a
+/// moment without a policy, and no member of an earlier daemon is lost.
+fn start_engine(
+    config: Config,
+    store: Store,
+    kernel: &guard::Shared,
+    key: HashKey,
+    metrics: &Option<(TcpListener, SocketAddr)>,
+    cgroups: &Cgroups,
+) -> Result<SharedEngine, Failure> {
+    let engine = Engine::new(
+        config,
+        store,
+        Box::new(kernel.clone()),
+        key,
+        Proc::default(),
+        Cgroups::discover(),
+    )?;
+    let engine: SharedEngine = Arc::new(engine);
+    if let Some((_, address)) = metrics {
+        let _ = engine.metrics_address.set(*address);
+    }
+    engine.publish_all()?;
+    take_over_all(&engine, kernel);
+    engine.refresh_enrolment(cgroups)?;
+    engine.adopt()?;
+    take_over_all(&engine, kernel);
+    Ok(engine)
+}
+
+/// Takes members over until none is left: one that forked between the reading and the taking is
+/// found in the next round, and what it forks after that is a member by itself.
+fn take_over_all(engine: &SharedEngine, kernel: &guard::Shared) {
+    const ROUNDS: usize = 1000;
+    for _ in 0..ROUNDS {
+        let members = kernel.lock().inherited_members();
+        if engine.take_over(&members) == 0 {
+            return;
+        }
+    }
+    tracing::warn!("members of an earlier daemon fork faster than they can be taken over");
 }
 
 fn start_kernel(config: &Config, key: monitor_common::hash::HashKey) -> Result<Kernel, Failure> {

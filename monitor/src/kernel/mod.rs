@@ -35,7 +35,6 @@ use monitor_common::{
 };
 
 pub use error::KernelError;
-pub use pins::Inherited;
 pub use ring::Rings;
 pub use table::HookStatus;
 
@@ -126,7 +125,6 @@ pub struct Kernel {
     tier: Tier,
     hooks: Vec<HookStatus>,
     pins: Option<pins::Instance>,
-    inherited: Inherited,
     rings: Option<Rings>,
     members: Mapped<u16>,
     control: Mapped<u64>,
@@ -163,10 +161,6 @@ impl Kernel {
         let started = Self::attach(options, loaded, &facts, &offsets, pins.as_ref());
         match started {
             Ok(mut kernel) => {
-                kernel.inherited = pins
-                    .as_ref()
-                    .map(pins::Instance::read_earlier)
-                    .unwrap_or_default();
                 kernel.pins = pins;
                 selftest::run(&mut kernel)?;
                 Ok(kernel)
@@ -197,7 +191,6 @@ impl Kernel {
             tier,
             hooks: attached.status,
             pins: None,
-            inherited: Inherited::default(),
             rings: Some(Rings::new(
                 take(&mut loaded, "VERDICTS")?,
                 take(&mut loaded, "OBSERVATIONS")?,
@@ -315,9 +308,26 @@ impl Kernel {
         self.rings.take()
     }
 
-    /// Members and unread events of an earlier instance that was killed or stopped.
-    pub fn inherited(&self) -> &Inherited {
-        &self.inherited
+    /// Members of earlier instances that were killed or stopped: their programs are still at work,
+    /// and follow fork and exec, until [`Self::retire_inherited`].
+    pub fn inherited_members(&self) -> Vec<(u32, ClassId)> {
+        self.pins
+            .as_ref()
+            .map_or(vec![], pins::Instance::earlier_members)
+    }
+
+    /// Verdicts of earlier instances that nobody has read: raw events, each handed out once.
+    pub fn inherited_verdicts(&self) -> Vec<Vec<u8>> {
+        self.pins
+            .as_ref()
+            .map_or(vec![], pins::Instance::earlier_verdicts)
+    }
+
+    /// Takes this instance away again, because the start failed after all; an earlier one stays.
+    pub fn abandon(&self) {
+        if let Some(pins) = &self.pins {
+            pins.remove();
+        }
     }
 
     /// Removes the earlier instance's programs, once its members are this one's. Returns how many

@@ -12,6 +12,7 @@ use std::{
 use aya::{
     Ebpf,
     maps::{Map, MapData, RingBuf},
+    programs::links::PinnedLink,
 };
 use monitor_common::{ABI, class::ClassId, limits::MAX_PIDS};
 
@@ -20,17 +21,6 @@ use super::{KernelError, mmap::Mapped};
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 /// Maps that the next instance reads.
 const PINNED_MAPS: [&str; 3] = ["MEMBER", "VERDICTS", "SEEN"];
-
-/// What an earlier instance left.
-#[derive(Debug, Default)]
-pub struct Inherited {
-    /// Its members.
-    pub members: Vec<(u32, ClassId)>,
-    /// Verdicts that nobody has read: raw events.
-    pub verdicts: Vec<Vec<u8>>,
-    /// How many instances there were.
-    pub instances: usize,
-}
 
 /// This start's directory of pins.
 #[derive(Debug)]
@@ -104,24 +94,34 @@ impl Instance {
         Ok(())
     }
 
-    /// Reads what earlier instances left. What cannot be read is left out: their programs are
-    /// removed all the same once this instance is in force.
-    pub fn read_earlier(&self) -> Inherited {
-        let mut all = Inherited::default();
-        for number in numbers(&self.root).into_iter().filter(|n| *n < self.number) {
-            let maps = self.root.join(number.to_string()).join("maps");
-            all.instances += 1;
-            if let Ok(data) = MapData::from_pin(maps.join("MEMBER"))
+    fn earlier(&self) -> impl Iterator<Item = PathBuf> {
+        let earlier = numbers(&self.root).into_iter().filter(|n| *n < self.number);
+        earlier.map(|n| self.root.join(n.to_string()))
+    }
+
+    /// Members of earlier instances, whose programs are still at work. What cannot be read is left
+    /// out.
+    pub fn earlier_members(&self) -> Vec<(u32, ClassId)> {
+        let mut all = vec![];
+        for dir in self.earlier() {
+            if let Ok(data) = MapData::from_pin(dir.join("maps/MEMBER"))
                 && let Ok(members) = Mapped::<u16>::new("MEMBER", data.fd(), MAX_PIDS as usize)
             {
-                all.members
-                    .extend(members.non_zero().map(|(pid, class)| (pid as u32, class)));
+                all.extend(members.non_zero().map(|(pid, class)| (pid as u32, class)));
             }
-            if let Ok(data) = MapData::from_pin(maps.join("VERDICTS"))
+        }
+        all
+    }
+
+    /// Verdicts of earlier instances that nobody has read: raw events.
+    pub fn earlier_verdicts(&self) -> Vec<Vec<u8>> {
+        let mut all = vec![];
+        for dir in self.earlier() {
+            if let Ok(data) = MapData::from_pin(dir.join("maps/VERDICTS"))
                 && let Ok(mut ring) = RingBuf::try_from(Map::RingBuf(data))
             {
                 while let Some(event) = ring.next() {
-                    all.verdicts.push(event.to_vec());
+                    all.push(event.to_vec());
                 }
             }
         }
@@ -137,13 +137,12 @@ impl Instance {
 
     /// Removes earlier instances. Returns how many went.
     pub fn remove_earlier(&self) -> usize {
-        numbers(&self.root)
-            .into_iter()
-            .filter(|n| *n < self.number)
-            .filter(|n| match remove_instance(&self.root.join(n.to_string())) {
+        self.earlier()
+            .filter(|dir| match remove_instance(dir) {
                 Ok(()) => true,
                 Err(e) => {
-                    tracing::warn!(instance = n, error = %e, "an earlier instance's pins cannot be removed");
+                    let dir = dir.display();
+                    tracing::warn!(%dir, error = %e, "an earlier instance's pins cannot be removed");
                     false
                 }
             })
@@ -174,12 +173,20 @@ pub fn remove_all(pin_dir: &Path) -> Result<usize, KernelError> {
     Ok(removed)
 }
 
-/// Links go first: what still runs must not lose its maps.
+/// Links go first: what still runs must not lose its maps. Each is held open across the removal of
+/// its pin and closed last: the kernel detaches at the close, where the pin's own end would be
+/// deferred.
 fn remove_instance(dir: &Path) -> io::Result<()> {
-    for part in ["links", "maps"] {
-        for pin in entries(&dir.join(part)) {
-            fs::remove_file(pin)?;
+    for pin in entries(&dir.join("links")) {
+        match PinnedLink::from_pin(&pin) {
+            Ok(link) => drop(link.unpin()?),
+            Err(_) => fs::remove_file(pin)?,
         }
+    }
+    for pin in entries(&dir.join("maps")) {
+        fs::remove_file(pin)?;
+    }
+    for part in ["links", "maps"] {
         fs::remove_dir(dir.join(part))?;
     }
     fs::remove_dir(dir)
@@ -199,9 +206,8 @@ fn numbers(root: &Path) -> Vec<u64> {
 }
 
 fn ensure_bpf_fs(pin_dir: &Path) -> Result<(), String> {
-    let is_bpf = |p: &Path| {
-        nix::sys::statfs::statfs(p).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC)
-    };
+    let is_bpf =
+        |p: &Path| nix::sys::statfs::statfs(p).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC);
     let existing = pin_dir
         .ancestors()
         .find(|p| p.exists())

@@ -9,9 +9,9 @@ use aya::maps::{
 };
 use monitor_common::{
     class::ClassId,
-    endpoint::{DestinationKey, INVARIANT_POLICY},
+    endpoint::{DENIED, DestinationKey, INVARIANT_POLICY},
     limits::{MAX_DESTINATIONS, MAX_POLICIES, MAX_TRANSITIONS},
-    path::{POLICY_DENIES_DESTINATIONS, PolicyRoot, State, TransitionKey},
+    path::{PolicyRoot, State, TransitionKey},
 };
 use slmguard_core::decide::{automaton::Automaton, policy::PolicyImage};
 
@@ -47,6 +47,7 @@ pub struct Policies {
     shared: BTreeMap<u32, Shared>,
     invariants: Vec<(u32, DestinationKey)>,
     next_state: u32,
+    last_number: u32,
 }
 
 impl Policies {
@@ -61,6 +62,7 @@ impl Policies {
             shared: BTreeMap::new(),
             invariants: vec![],
             next_state: 1,
+            last_number: 0,
         })
     }
 
@@ -69,16 +71,21 @@ impl Policies {
         self.next_state
     }
 
-    fn free_number(&self) -> Result<u32, KernelError> {
+    /// The next free number, going round: one that was in use lately is the last to come again.
+    fn free_number(&mut self) -> Result<u32, KernelError> {
         // Policy 0 is what a class without a policy points to: always empty.
-        (1..MAX_POLICIES)
+        let usable = MAX_POLICIES - 1;
+        let number = (0..usable)
+            .map(|i| 1 + (self.last_number + i) % usable)
             .find(|n| !self.installed.contains_key(n))
             .ok_or(KernelError::Full {
                 what: "policies",
                 have: self.installed.len() + 1,
-                limit: MAX_POLICIES as usize - 1,
+                limit: usable as usize,
                 advice: "guard fewer workloads with one daemon",
-            })
+            })?;
+        self.last_number = number;
+        Ok(number)
     }
 
     fn check_room(&self, destinations: usize, transitions: usize) -> Result<(), KernelError> {
@@ -171,58 +178,53 @@ impl Policies {
         }
     }
 
+    /// Installs a policy under a fresh number; nothing of it stays if it cannot be done.
     fn install(&mut self, image: &PolicyImage) -> Result<u32, KernelError> {
-        let number = self.free_number()?;
         let transitions = image.allow.transitions.len() + image.deny.transitions.len();
         self.check_room(image.destinations.len() + image.denied.len(), transitions)?;
-        let mut installed = Installed::default();
-        let wanted = image
-            .destinations
-            .iter()
-            .map(|(bits, key)| {
-                (
-                    *bits,
-                    DestinationKey {
-                        policy: number,
-                        ..*key
-                    },
-                )
-            })
-            .chain(image.denied.iter().map(|(bits, key)| {
-                (
-                    *bits,
-                    DestinationKey {
-                        policy: number | monitor_common::endpoint::DENIED,
-                        ..*key
-                    },
-                )
-            }));
-        for entry in wanted {
+        let number = self.free_number()?;
+        // Known from the start, so that what was inserted is found when it has to go.
+        let allowed = image.destinations.iter().map(|(bits, key)| {
+            let policy = number;
+            (*bits, DestinationKey { policy, ..*key })
+        });
+        let denied = image.denied.iter().map(|(bits, key)| {
+            let policy = number | DENIED;
+            (*bits, DestinationKey { policy, ..*key })
+        });
+        let installed = Installed {
+            destinations: allowed.chain(denied).collect(),
+            transitions: image.allow.transitions.iter().map(|(k, _)| *k).collect(),
+            ..Installed::default()
+        };
+        self.installed.insert(number, installed);
+        match self.fill(number, image) {
+            Ok(()) => Ok(number),
+            Err(e) => {
+                self.remove(number);
+                Err(e)
+            }
+        }
+    }
+
+    fn fill(&mut self, number: u32, image: &PolicyImage) -> Result<(), KernelError> {
+        let destinations = self.installed.get(&number).map(|i| i.destinations.clone());
+        for entry in destinations.unwrap_or_default() {
             self.insert_destination(entry)?;
-            installed.destinations.push(entry);
         }
         self.insert_automaton(&image.allow)?;
-        installed
-            .transitions
-            .extend(image.allow.transitions.iter().map(|(k, _)| *k));
         let deny = self.share(&image.deny)?;
-        installed.deny = deny.state;
-        let flags = if image.denied.is_empty() {
-            0
-        } else {
-            POLICY_DENIES_DESTINATIONS
-        };
+        if let Some(installed) = self.installed.get_mut(&number) {
+            installed.deny = deny.state;
+        }
         let root = PolicyRoot {
             allow: image.allow.root,
             deny,
-            version: image.version,
-            flags,
+            ..image.root()
         };
         self.roots
             .set(number, Plain(root), 0)
-            .map_err(KernelError::map("POLICIES"))?;
-        self.installed.insert(number, installed);
-        Ok(number)
+            .map_err(KernelError::map("POLICIES"))
     }
 
     fn remove(&mut self, number: u32) {

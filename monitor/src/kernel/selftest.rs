@@ -87,7 +87,7 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
 }
 
 fn set_mode(kernel: &Kernel, mode: Mode) {
-    let flags = Control::KILL_DEVIATION | Control::KILL_INVARIANT;
+    let flags = Control::KILL_DEVIATION | Control::KILL_EXEC | Control::KILL_INVARIANT;
     for class in [PROBE, PROBE_BOUND] {
         kernel.set_control(class, Control::new(0, mode, flags).0);
     }

@@ -53,16 +53,16 @@ impl Undeniable {
 }
 
 /// The control word of a class. `undeniable` is what the operator says about the role: `alert`
-/// holds for invariants too; without a word they always kill.
+/// holds for invariants and programs too; without a word these always kill.
 pub fn control(policy: u32, modes: Modes, role: Role, undeniable: Option<Undeniable>) -> Control {
     let deviation = undeniable.unwrap_or(Undeniable::default_for(role));
-    let invariant = undeniable.unwrap_or(Undeniable::Kill);
+    let otherwise = undeniable.unwrap_or(Undeniable::Kill);
     let mut flags = 0;
     if deviation == Undeniable::Kill {
         flags |= Control::KILL_DEVIATION;
     }
-    if invariant == Undeniable::Kill {
-        flags |= Control::KILL_INVARIANT;
+    if otherwise == Undeniable::Kill {
+        flags |= Control::KILL_INVARIANT | Control::KILL_EXEC;
     }
     Family::ALL
         .into_iter()
@@ -84,7 +84,9 @@ mod tests {
     }
 
     #[test]
-    fn by_default_a_server_is_killed_for_invariants_only() {
+    fn by_default_a_server_is_killed_for_invariants_and_programs_only() {
+        let word = control(1, Modes::all(Mode::Enforce), Role::Server, None);
+        assert!(word.has(Control::KILL_EXEC));
         assert_eq!(kills(Role::Server, None), (false, true));
         assert_eq!(kills(Role::Agent, None), (true, true));
         assert_eq!(kills(Role::Tool, None), (true, true));
