@@ -128,7 +128,7 @@ impl Family<'_> {
                 text(&trial.path("loot"))
             ),
             "[ $1 -gt 0 ] || exit 0".to_owned(),
-            "/bin/sh $0 $(($1 - 1)) &".to_owned(),
+            "/bin/sh $0 $(($1 - 1)) > /dev/null 2>&1 &".to_owned(),
         ];
         trial.file("family.sh", &lines.join("\n"))
     }
