@@ -32,6 +32,10 @@ const MAX_MOUNTS: u32 = 64;
 
 const REACHED_ROOT: u32 = 1;
 const STUCK: u32 = 2;
+/// The kernel's own private mount: a layer of overlayfs.
+const LAYER: u32 = 4;
+/// `MNT_NS_INTERNAL`, that is `ERR_PTR(-EINVAL)`: the namespace of the kernel's private mounts.
+const MNT_NS_INTERNAL: u64 = -22_i64 as u64;
 
 /// Memory of one task for one path at a time.
 #[repr(C)]
@@ -84,6 +88,9 @@ pub struct Permissions {
     pub denied: u8,
     /// [`flag`] bits for the event.
     pub flags: u8,
+    /// The file lies in a layer of overlayfs, on the kernel's private mount of it. Nobody opens
+    /// that by path: overlayfs does, behind a file of its own that was judged before.
+    pub layer: bool,
 }
 
 const _: () = assert!(MAX_DEPTH == 128 && EVENT_PATH == 1024);
@@ -136,9 +143,11 @@ fn up(s: &mut Scratch) -> Option<Option<(u64, u64)>> {
         let parent = read::<u64>(s.mount, o.mount_parent)?;
         if parent == s.mount {
             // A detached mount ends here as well, and could be given any name.
-            let own = own_mount_namespace()?;
-            s.flags |= if read::<u64>(s.mount, o.mount_ns)? == own {
+            let namespace = read::<u64>(s.mount, o.mount_ns)?;
+            s.flags |= if namespace == own_mount_namespace()? {
                 REACHED_ROOT
+            } else if namespace == MNT_NS_INTERNAL {
+                LAYER
             } else {
                 STUCK
             };
@@ -350,6 +359,7 @@ pub fn permissions(scratch: *mut Scratch, id: &FileId, policy: u32) -> Option<Pe
         allowed,
         denied,
         flags,
+        layer: s.flags == LAYER,
     })
 }
 

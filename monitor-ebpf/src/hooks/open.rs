@@ -35,8 +35,6 @@ const FMODE_WRITE: u32 = 2;
 const FMODE_PATH: u32 = 1 << 14;
 /// `__FMODE_EXEC` in `f_flags`: the kernel opens a program; the exec family judges it.
 const FMODE_EXEC: u32 = 0x20;
-/// `FMODE_BACKING`: the file of a layer that overlayfs opens behind one that was judged already.
-const FMODE_BACKING: u32 = 1 << 25;
 
 /// Sees: the end of every system call; acts on those that opened a file by path.
 /// Why here: the file is in the descriptor table, so that the path is the kernel's own and no
@@ -64,13 +62,9 @@ pub fn open_exit(ctx: RawTracePointContext) -> i32 {
         emit::count_error(Hook::OpenExit, line!());
         return 0;
     };
-    if matches!(
-        opened(member, file, Hook::OpenExit, Means::Kill),
-        Verdict::Killed
-    ) {
-        if !verdict::kill() {
-            emit::count_error(Hook::OpenExit, line!());
-        }
+    let verdict = opened(member, file, Hook::OpenExit, Means::Kill);
+    if matches!(verdict, Verdict::Killed) && !verdict::kill() {
+        emit::count_error(Hook::OpenExit, line!());
     }
     0
 }
@@ -87,10 +81,7 @@ pub fn lsm_file_open(ctx: LsmContext) -> i32 {
         return 0;
     };
     let file: u64 = ctx.arg(0);
-    let o = OFFSETS.load();
-    if matches!(read::<u32>(file, o.file_flags), Some(f) if f & FMODE_EXEC != 0)
-        || matches!(read::<u32>(file, o.file_mode), Some(m) if m & FMODE_BACKING != 0)
-    {
+    if matches!(read::<u32>(file, OFFSETS.load().file_flags), Some(f) if f & FMODE_EXEC != 0) {
         return 0;
     }
     lsm_return(opened(member, file, Hook::LsmFileOpen, Means::Deny))
@@ -123,7 +114,7 @@ fn opened(member: Member, file: u64, hook: Hook, means: Means) -> Verdict {
         emit::count_error(hook, line!());
         return judge(control, Family::Read, false, false, means);
     };
-    if access == 0 {
+    if access == 0 || (p.layer && matches!(means, Means::Deny)) {
         return Verdict::Known;
     }
     let mut verdict = Verdict::Known;

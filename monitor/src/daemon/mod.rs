@@ -144,7 +144,7 @@ fn take_over_all(engine: &SharedEngine, kernel: &guard::Shared) {
     tracing::warn!("members of an earlier daemon fork faster than they can be taken over");
 }
 
-fn start_kernel(config: &Config, key: monitor_common::hash::HashKey) -> Result<Kernel, Failure> {
+fn start_kernel(config: &Config, key: HashKey) -> Result<Kernel, Failure> {
     let options = StartOptions {
         tier: tier_choice(&config.kernel.tier),
         disable: config.kernel.disable_hooks.clone(),

@@ -105,7 +105,7 @@ fn obstacle(
     if row.files && !options.watch_files {
         return Some("no workload is configured".into());
     }
-    offsets.lacks(row.needs).map(str::to_owned)
+    offsets.lacks(&row.needs.concat()).map(str::to_owned)
 }
 
 fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, String> {
