@@ -8,6 +8,7 @@ pub mod endpoint_rule;
 pub mod invariants;
 pub mod pattern;
 pub mod policy;
+pub mod sandbox;
 
 mod control;
 mod error;
