@@ -20,7 +20,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use monitor_common::{
-    class::{Family, Mode},
+    class::{Family, Mode, Role},
     path::permission,
 };
 use serde::Serialize;
@@ -227,6 +227,21 @@ fn is_below(path: &[u8], top: &[u8]) -> bool {
 
 /// Patterns and what they are about, merged.
 type Patterns = BTreeMap<Vec<Component>, u8>;
+
+/// Roles that a program and its children can have, given the roles that the workload's processes
+/// have rules for: a sandbox is inherited, so it has to fit all of them. A tool or shell never gets
+/// a higher role.
+pub fn reachable(role: Role, configured: &[Role]) -> Vec<Role> {
+    let low = |role: &Role| matches!(role, Role::Tool | Role::Shell);
+    let others = configured
+        .iter()
+        .copied()
+        .filter(|other| !low(&role) || low(other));
+    let mut roles: Vec<Role> = [role, Role::Tool].into_iter().chain(others).collect();
+    roles.sort_unstable();
+    roles.dedup();
+    roles
+}
 
 /// Whether a program in these modes is to be confined at all: nothing is while it only learns.
 pub fn confines(modes: Modes) -> bool {

@@ -287,6 +287,20 @@ fn people_and_scripts_are_told_everything() {
 }
 
 #[test]
+fn a_sandbox_fits_what_children_can_become() {
+    let configured = [Role::Server, Role::Agent, Role::Shell];
+    assert_eq!(
+        reachable(Role::Server, &configured),
+        [Role::Server, Role::Tool, Role::Shell, Role::Agent]
+    );
+    assert_eq!(
+        reachable(Role::Tool, &configured),
+        [Role::Tool, Role::Shell]
+    );
+    assert_eq!(reachable(Role::Agent, &[]), [Role::Tool, Role::Agent]);
+}
+
+#[test]
 fn a_rule_that_cannot_be_read_is_an_error() {
     let case = Case::new(&[]).read(&["/lib/*.so"]);
     let request = Request {
