@@ -98,6 +98,8 @@ impl Filters {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use monitor_common::class::Mode;
     use slmguard_core::decide::{Modes, sandbox::calls};
 
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn every_plan_compiles_and_every_call_is_known() {
         for mode in [Mode::Monitor, Mode::Enforce] {
-            let rules = calls::rules(Modes::all(mode));
+            let rules = calls::rules(Modes::all(mode), 0, &mut BTreeSet::new());
             let filters = compile(&rules).unwrap();
             assert!(filters.0.iter().all(|f| f.len() < 4096));
             for rule in &rules {

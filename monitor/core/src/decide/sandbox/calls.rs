@@ -3,9 +3,15 @@
 //!
 //! Names only; what number a call has on a processor is found out by whoever installs the filter.
 
-use monitor_common::class::{Family, Mode};
+use std::collections::BTreeSet;
+
+use monitor_common::{
+    class::{Family, Mode},
+    facility::{Facility, INVARIANT_FACILITIES},
+};
 use serde::Serialize;
 
+use super::{Difference, Note};
 use crate::decide::Modes;
 
 /// What a refused call answers.
@@ -63,12 +69,18 @@ pub fn judge(rules: &[CallRule], call: &str, arguments: &[u64; 6]) -> Option<Ans
         .map(|rule| rule.answer)
 }
 
-/// Calls that are refused whatever their arguments.
-const NEVER: &[(&str, &[&str])] = &[
+/// Calls that are refused whatever their arguments, unless the facility that they belong to is
+/// allowed.
+const NEVER: &[(Option<Facility>, &str, &[&str])] = &[
     (
+        Some(Facility::Ptrace),
+        "looks into, or changes, other processes",
+        &["ptrace"],
+    ),
+    (
+        Some(Facility::ProcessMemory),
         "looks into, or changes, other processes",
         &[
-            "ptrace",
             "process_vm_readv",
             "process_vm_writev",
             "pidfd_getfd",
@@ -76,10 +88,12 @@ const NEVER: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        Some(Facility::IoUring),
         "makes sockets and opens files past the other guards",
         &["io_uring_setup", "io_uring_enter", "io_uring_register"],
     ),
     (
+        Some(Facility::Mount),
         "rearranges what paths mean",
         &[
             "mount",
@@ -95,12 +109,17 @@ const NEVER: &[(&str, &[&str])] = &[
             "mount_setattr",
         ],
     ),
-    ("enters other namespaces", &["setns"]),
-    ("opens files without their path", &["open_by_handle_at"]),
+    (Some(Facility::Bpf), "changes or reads the kernel", &["bpf"]),
+    (None, "enters other namespaces", &["setns"]),
     (
+        None,
+        "opens files without their path",
+        &["open_by_handle_at"],
+    ),
+    (
+        None,
         "changes or reads the kernel",
         &[
-            "bpf",
             "perf_event_open",
             "kexec_load",
             "kexec_file_load",
@@ -111,6 +130,7 @@ const NEVER: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        None,
         "reaches keys that are shared with others",
         &["keyctl", "add_key", "request_key"],
     ),
@@ -142,88 +162,157 @@ const TYPE: u32 = 0xf;
 
 const TCP: u32 = 6;
 const UDP: u32 = 17;
+const ICMP: u32 = 1;
+const ICMP6: u32 = 58;
+const MPTCP: u32 = 262;
 
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 const MFD_NOEXEC_SEAL: u32 = 8;
 
-/// The calls that a program in these modes does not get.
-pub fn rules(modes: Modes) -> Vec<CallRule> {
-    let mut rules = vec![];
-    let mut refuse = |call, when: &[When], why| {
-        rules.push(CallRule {
+const VSOCK: u32 = 40;
+const ALG: u32 = 38;
+
+const IP: u32 = 0;
+const IPV6: u32 = 41;
+const IP_OPTIONS: u32 = 4;
+const IPV6_RTHDR: u32 = 57;
+
+/// Collects rules: what is refused unless its facility is allowed or need not be.
+struct Book {
+    rules: Vec<CallRule>,
+    /// Facilities that are let through.
+    open: u64,
+}
+
+impl Book {
+    fn refuse(&mut self, call: &'static str, when: &[When], why: &'static str) {
+        self.rules.push(CallRule {
             call,
             when: when.to_vec(),
             answer: Answer::Refused,
             why,
         });
-    };
-    for (why, calls) in NEVER {
-        for call in *calls {
-            refuse(call, &[], why);
+    }
+
+    fn is_open(&self, facility: Facility) -> bool {
+        self.open & facility.bit() != 0
+    }
+
+    fn socket(&mut self, facility: Facility, when: &[When], why: &'static str) {
+        if !self.is_open(facility) {
+            self.refuse("socket", when, why);
         }
     }
-    for bit in NAMESPACES {
+}
+
+/// The calls that a program in these modes does not get. `allowed` are the facilities that its
+/// policy allows; where facilities are not enforced, all but the invariants are let through.
+pub fn rules(modes: Modes, allowed: u64, notes: &mut BTreeSet<Note>) -> Vec<CallRule> {
+    let enforced = |family| modes.get(family) == Mode::Enforce;
+    let mut book = Book {
+        rules: vec![],
+        open: if enforced(Family::Facility) {
+            allowed
+        } else {
+            !INVARIANT_FACILITIES
+        },
+    };
+    for (facility, why, calls) in NEVER {
+        if facility.is_some_and(|facility| book.is_open(facility)) {
+            continue;
+        }
+        for call in *calls {
+            book.refuse(call, &[], why);
+        }
+    }
+    if !book.is_open(Facility::UserNamespace) {
         let why = "makes namespaces, in which it could mount and own what it wants";
-        refuse("unshare", &[When::Bits(0, bit, bit)], why);
-        refuse("clone", &[When::Bits(0, bit, bit)], why);
+        for bit in NAMESPACES {
+            book.refuse("unshare", &[When::Bits(0, bit, bit)], why);
+            book.refuse("clone", &[When::Bits(0, bit, bit)], why);
+        }
+        book.rules.push(CallRule {
+            call: "clone3",
+            when: vec![],
+            answer: Answer::Unknown,
+            why: "its flags cannot be seen here; clone is used instead",
+        });
     }
-    let why = "makes packets that no guard of destinations judges";
-    refuse("socket", &[When::Is(0, PACKET)], why);
-    for family in [INET, INET6] {
-        refuse(
-            "socket",
-            &[When::Is(0, family), When::Bits(1, TYPE, RAW)],
-            why,
-        );
+    sockets(&mut book);
+    if book.is_open(Facility::IoUring) {
+        let what = "is allowed, and what it does instead of system calls is not seen by seccomp";
+        notes.insert(Note::new(Difference::Hooks, "io_uring", what));
     }
-    if modes.get(Family::Destination) == Mode::Enforce {
-        destinations(&mut refuse);
+    if enforced(Family::Destination) {
+        connections(&mut book, notes);
     }
-    if modes.get(Family::Exec) == Mode::Enforce {
+    if enforced(Family::Exec) {
         // Landlock does not judge files without a place in the file system.
-        refuse(
+        book.refuse(
             "memfd_create",
             &[When::Bits(1, MFD_NOEXEC_SEAL, 0)],
             "makes files that can be run and have no path",
         );
     }
-    rules.push(CallRule {
-        call: "clone3",
-        when: vec![],
-        answer: Answer::Unknown,
-        why: "its flags cannot be seen here; clone is used instead",
-    });
-    rules
+    book.rules
 }
 
-/// Sockets that no guard of destinations judges.
-fn destinations(refuse: &mut impl FnMut(&'static str, &[When], &'static str)) {
+/// Families of sockets and protocols.
+fn sockets(book: &mut Book) {
+    let why = "makes packets that no guard of destinations judges";
+    book.socket(Facility::Packet, &[When::Is(0, PACKET)], why);
     let why = "no guard judges this family of sockets";
-    let others = |at| [UNIX, INET, INET6, NETLINK].map(|family| When::IsNot(at, family));
-    refuse("socket", &others(0), why);
-    refuse("socketpair", &[When::IsNot(0, UNIX)], why);
+    book.socket(Facility::Vsock, &[When::Is(0, VSOCK)], why);
+    book.socket(Facility::Alg, &[When::Is(0, ALG)], why);
+    let named = [UNIX, INET, INET6, NETLINK, PACKET, VSOCK, ALG];
+    let others = named.map(|family| When::IsNot(0, family));
+    book.socket(Facility::OtherSocket, &others, why);
+    let netlink = When::Is(0, NETLINK);
+    book.socket(Facility::NetlinkRoute, &[netlink, When::Is(2, 0)], why);
     let why = "only routes and addresses of this host may be asked for";
-    refuse("socket", &[When::Is(0, NETLINK), When::IsNot(2, 0)], why);
-    let why = "no guard judges this protocol";
-    for family in [INET, INET6] {
+    book.socket(Facility::Netlink, &[netlink, When::IsNot(2, 0)], why);
+    for (family, level, option, echo) in [
+        (INET, IP, IP_OPTIONS, ICMP),
+        (INET6, IPV6, IPV6_RTHDR, ICMP6),
+    ] {
         let of_family = When::Is(0, family);
-        for kind in (0..=TYPE).filter(|kind| ![STREAM, DATAGRAM, RAW].contains(kind)) {
-            refuse("socket", &[of_family, When::Bits(1, TYPE, kind)], why);
+        let kind = |kind| When::Bits(1, TYPE, kind);
+        let why = "makes packets that no guard of destinations judges";
+        book.socket(Facility::Raw, &[of_family, kind(RAW)], why);
+        let why = "no guard judges this protocol";
+        for other in (0..=TYPE).filter(|k| ![STREAM, DATAGRAM, RAW].contains(k)) {
+            book.socket(Facility::Transport, &[of_family, kind(other)], why);
         }
-        for (kind, protocol) in [(STREAM, TCP), (DATAGRAM, UDP)] {
-            let other = [
-                of_family,
-                When::Bits(1, TYPE, kind),
-                When::IsNot(2, 0),
-                When::IsNot(2, protocol),
-            ];
-            refuse("socket", &other, why);
+        let stream = [0, TCP, MPTCP].map(|protocol| When::IsNot(2, protocol));
+        let stream = [&[of_family, kind(STREAM)], &stream[..]].concat();
+        book.socket(Facility::Transport, &stream, why);
+        let datagram = [0, UDP, echo].map(|protocol| When::IsNot(2, protocol));
+        let datagram = [&[of_family, kind(DATAGRAM)], &datagram[..]].concat();
+        book.socket(Facility::Transport, &datagram, why);
+        let ping = [of_family, kind(DATAGRAM), When::Is(2, echo)];
+        book.socket(Facility::Ping, &ping, why);
+        if !book.is_open(Facility::SourceRoute) {
+            let option = [When::Is(1, level), When::Is(2, option)];
+            book.refuse("setsockopt", &option, "chooses the route of its packets");
         }
     }
-    // Landlock judges connect only.
+}
+
+/// Connections that Landlock's ports do not cover: it judges `connect` of TCP only.
+fn connections(book: &mut Book, notes: &mut BTreeSet<Note>) {
     let why = "connects without connect";
     for (call, at) in [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)] {
-        refuse(call, &[When::Bits(at, MSG_FASTOPEN, MSG_FASTOPEN)], why);
+        book.refuse(call, &[When::Bits(at, MSG_FASTOPEN, MSG_FASTOPEN)], why);
+    }
+    let why = "Landlock does not judge its ports; TCP is used instead";
+    for family in [INET, INET6] {
+        book.refuse("socket", &[When::Is(0, family), When::Is(2, MPTCP)], why);
+    }
+    for (rule, what) in [
+        ("MPTCP", "is refused: Landlock does not judge its ports"),
+        ("TCP fast open", "is refused: Landlock judges connect only"),
+    ] {
+        notes.insert(Note::new(Difference::Narrower, rule, what));
     }
 }
 
@@ -231,8 +320,51 @@ fn destinations(refuse: &mut impl FnMut(&'static str, &[When], &'static str)) {
 mod tests {
     use super::*;
 
+    const USUAL: u64 = Facility::NetlinkRoute.bit();
+
+    fn all(mode: Mode, allowed: u64) -> Vec<CallRule> {
+        rules(Modes::all(mode), allowed, &mut BTreeSet::new())
+    }
+
     fn fate(mode: Mode, call: &str, arguments: [u64; 6]) -> Option<Answer> {
-        judge(&rules(Modes::all(mode)), call, &arguments)
+        judge(&all(mode, USUAL), call, &arguments)
+    }
+
+    #[test]
+    fn what_the_policy_allows_by_name_is_let_through_and_invariants_never() {
+        let refused = Some(Answer::Refused);
+        let socket = |allowed, [domain, kind, protocol]: [u64; 3]| {
+            let arguments = [domain, kind, protocol, 0, 0, 0];
+            judge(&all(Mode::Enforce, allowed), "socket", &arguments)
+        };
+        for (facility, arguments) in [
+            (Facility::Vsock, [40, 1, 0]),
+            (Facility::Alg, [38, 5, 0]),
+            (Facility::OtherSocket, [31, 1, 0]),
+            (Facility::Netlink, [16, 3, 15]),
+            (Facility::NetlinkRoute, [16, 3, 0]),
+            (Facility::Ping, [2, 2, 1]),
+            (Facility::Ping, [10, 2, 58]),
+            (Facility::Transport, [2, 1, 132]),
+            (Facility::Transport, [10, 5, 132]),
+        ] {
+            assert_eq!(socket(0, arguments), refused, "{facility:?}");
+            assert_eq!(socket(facility.bit(), arguments), None, "{facility:?}");
+            assert_eq!(socket(!facility.bit(), arguments), refused, "{facility:?}");
+        }
+        for (facility, call) in [
+            (Facility::IoUring, "io_uring_setup"),
+            (Facility::Mount, "mount"),
+            (Facility::UserNamespace, "clone3"),
+        ] {
+            let rules = all(Mode::Enforce, facility.bit());
+            assert_eq!(judge(&rules, call, &[0; 6]), None, "{facility:?}");
+            let rules = all(Mode::Enforce, !facility.bit());
+            assert!(judge(&rules, call, &[0; 6]).is_some(), "{facility:?}");
+        }
+        let route = [3, 0, 4, 0, 0, 0];
+        assert_eq!(fate(Mode::Enforce, "setsockopt", route), refused);
+        assert_eq!(fate(Mode::Enforce, "setsockopt", [3, 0, 5, 0, 0, 0]), None);
     }
 
     #[test]
@@ -307,7 +439,7 @@ mod tests {
 
     #[test]
     fn every_rule_says_why() {
-        for rule in rules(Modes::all(Mode::Enforce)) {
+        for rule in all(Mode::Enforce, USUAL) {
             assert!(!rule.why.is_empty(), "{}", rule.call);
         }
     }

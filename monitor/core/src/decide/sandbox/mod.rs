@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use monitor_common::{
     class::{Family, Mode, Role},
+    facility::{Facility, INVARIANT_FACILITIES},
     path::permission,
 };
 use serde::Serialize;
@@ -131,7 +132,7 @@ pub struct Request<'a> {
     pub deny: &'a Rules,
     /// Files that have to be run to start the program: itself and its interpreters, own paths.
     pub start: &'a [Vec<u8>],
-    /// TCP ports that may be listened on; `None` does not restrict them.
+    /// TCP ports that may be listened on besides those of rules; `None` adds none.
     pub listen: Option<&'a [u16]>,
 }
 
@@ -263,15 +264,15 @@ pub fn plan(request: &Request, tree: &dyn Tree) -> Result<Plan, CompileError> {
     let mut landlock = Landlock {
         abi: request.abi,
         scope_signals: request.abi >= ABI_SCOPES,
-        scope_abstract: request.abi >= ABI_SCOPES && enforced(request, Family::Destination),
         ..Landlock::default()
     };
     let (allow, deny) = (allowed(request)?, forbidden(request)?);
     files::plan(request, tree, &allow, &deny, &mut landlock, &mut notes);
     ports(request, &mut landlock, &mut notes)?;
+    unix_sockets(request, &mut landlock, &mut notes);
     other_processes(request, &mut landlock, &mut notes);
     Ok(Plan {
-        calls: calls::rules(request.modes),
+        calls: calls::rules(request.modes, facilities(request)?, &mut notes),
         landlock: (request.abi > 0).then_some(landlock),
         notes: notes.into_iter().collect(),
     })
@@ -307,10 +308,10 @@ fn allowed(request: &Request) -> Result<Patterns, CompileError> {
     let mut patterns = Patterns::new();
     for (family, subject) in request.learned {
         let permission = match family {
-            Family::Destination => continue,
             Family::Read => permission::READ,
             Family::Write => permission::WRITE,
             Family::Exec => permission::EXEC,
+            _ => continue,
         };
         add(&mut patterns, subject, permission)?;
     }
@@ -329,58 +330,125 @@ fn forbidden(request: &Request) -> Result<Patterns, CompileError> {
     Ok(patterns)
 }
 
-/// TCP ports of the destinations. Addresses cannot be had.
+/// What was learned or is allowed in a family, in text form.
+fn rules_of<'a>(
+    request: &'a Request,
+    family: Family,
+    allowed: &'a [String],
+) -> impl Iterator<Item = &'a String> {
+    request
+        .learned
+        .iter()
+        .filter(move |(of, _)| *of == family)
+        .map(|(_, subject)| subject)
+        .chain(allowed)
+}
+
+/// Ports of rules about endpoints, or the rule that allows every one.
+fn tcp_ports<'a>(
+    rules: impl Iterator<Item = &'a String>,
+) -> Result<Result<BTreeSet<u16>, &'a String>, CompileError> {
+    let mut ports = BTreeSet::new();
+    for rule in rules {
+        let parsed =
+            EndpointRule::parse_local(rule).map_err(|reason| CompileError::Destination {
+                rule: rule.clone(),
+                reason,
+            })?;
+        match parsed.service() {
+            (Some(port), None | Some(6)) => {
+                ports.insert(port);
+            }
+            (None, None | Some(6)) => return Ok(Err(rule)),
+            _ => {}
+        }
+    }
+    Ok(Ok(ports))
+}
+
+/// TCP ports of destinations and of what is listened on. Addresses cannot be had.
 fn ports(
     request: &Request,
     landlock: &mut Landlock,
     notes: &mut BTreeSet<Note>,
 ) -> Result<(), CompileError> {
-    let mut note = |difference, rule: &str, what: &str| {
-        notes.insert(Note::new(difference, rule, what));
+    let mut hooks = |rule: &str, what: &str| {
+        notes.insert(Note::new(Difference::Hooks, rule, what));
     };
-    if let Some(listen) = request.listen {
-        if request.abi >= ABI_PORTS {
-            landlock.bind = Some(listen.iter().copied().collect());
-        } else {
-            let what = "listening is not restricted: this kernel's Landlock knows no ports";
-            note(Difference::Hooks, "--listen", what);
-        }
-    }
-    if !enforced(request, Family::Destination) {
-        return Ok(());
-    }
-    let what = "addresses, and everything but TCP, are held by the kernel hooks alone";
-    note(Difference::Hooks, "destinations", what);
-    let mut ports = BTreeSet::new();
-    let mut any = None;
-    let learned = request
-        .learned
-        .iter()
-        .filter(|(family, _)| *family == Family::Destination)
-        .map(|(_, subject)| subject);
-    for rule in learned.chain(&request.allow.connect) {
-        let parsed = EndpointRule::parse(rule).map_err(|reason| CompileError::Destination {
-            rule: rule.clone(),
-            reason,
-        })?;
-        match parsed.service() {
-            (Some(port), None | Some(6)) => {
-                ports.insert(port);
-            }
-            (None, None | Some(6)) => any = Some(rule),
-            _ => {}
-        }
-    }
     if request.abi < ABI_PORTS {
         let what = "TCP ports are not restricted: this kernel's Landlock knows no ports";
-        note(Difference::Hooks, "destinations", what);
-    } else if let Some(rule) = any {
-        let what = "any port is allowed, so TCP ports are not restricted";
-        note(Difference::Hooks, rule, what);
+        hooks("destinations and listening", what);
+        return Ok(());
+    }
+    if enforced(request, Family::Destination) {
+        let what = "addresses, and everything but TCP, are held by the kernel hooks alone";
+        hooks("destinations", what);
+        let rules = rules_of(request, Family::Destination, &request.allow.connect);
+        match tcp_ports(rules)? {
+            Ok(ports) => landlock.connect = Some(ports),
+            Err(rule) => hooks(rule, "any port is allowed, so TCP ports are not restricted"),
+        }
+    }
+    let extra = request.listen.unwrap_or_default();
+    let known = if enforced(request, Family::Listen) {
+        tcp_ports(rules_of(request, Family::Listen, &request.allow.listen))?
     } else {
-        landlock.connect = Some(ports);
+        Ok(BTreeSet::new())
+    };
+    match known {
+        Err(rule) => hooks(rule, "any port is allowed, so listening is not restricted"),
+        Ok(ports) if ports.is_empty() && request.listen.is_none() => {
+            let what = "no port is known, so it is not restricted; --listen restricts it";
+            hooks("listening", what);
+        }
+        Ok(mut ports) => {
+            ports.extend(extra);
+            landlock.bind = Some(ports);
+        }
     }
     Ok(())
+}
+
+/// Abstract unix sockets of others are allowed all or none; paths of unix sockets are not
+/// restricted.
+fn unix_sockets(request: &Request, landlock: &mut Landlock, notes: &mut BTreeSet<Note>) {
+    if !enforced(request, Family::Unix) {
+        return;
+    }
+    let mut hooks = |rule: &str, what: &str| {
+        notes.insert(Note::new(Difference::Hooks, rule, what));
+    };
+    hooks(
+        "unix sockets",
+        "connecting to one by its path is not restricted",
+    );
+    let mut rules = rules_of(request, Family::Unix, &request.allow.unix);
+    match rules.find(|rule| rule.starts_with('@')) {
+        Some(rule) => hooks(
+            rule,
+            "one is allowed, so abstract sockets are not restricted",
+        ),
+        None => landlock.scope_abstract = request.abi >= ABI_SCOPES,
+    }
+}
+
+/// Facilities that are allowed: what no program may have is not among them.
+fn facilities(request: &Request) -> Result<u64, CompileError> {
+    let bits = |rule: &String| {
+        Facility::from_name(rule)
+            .map(Facility::bit)
+            .ok_or_else(|| CompileError::Facility {
+                rule: rule.clone(),
+                known: Facility::ALL.iter().map(|f| f.name()).collect(),
+            })
+    };
+    let add = |all: u64, rule| Ok(all | bits(rule)?);
+    let allow = &request.allow.facilities;
+    let allowed = rules_of(request, Family::Facility, allow).try_fold(0, add)?;
+    let denied = request.deny.facilities.iter().try_fold(0, add)?;
+    // What the C library asks for in every name look-up.
+    let usual = Facility::NetlinkRoute.bit();
+    Ok((allowed | usual) & !denied & !INVARIANT_FACILITIES)
 }
 
 /// Any Landlock domain keeps its processes from looking into others; what it takes is that there is

@@ -233,6 +233,7 @@ fn learn_confines_nothing_and_monitor_what_no_program_may_do() {
     let landlock = plan.landlock.unwrap();
     assert_ne!(landlock.handled, 0, "a domain keeps others' memory closed");
     assert!(landlock.scope_signals && !landlock.scope_abstract);
+    assert_eq!((landlock.connect, landlock.bind), (None, None));
 }
 
 #[test]
@@ -265,6 +266,45 @@ fn ports_are_those_of_tcp_destinations() {
     let plan = case.plan();
     noted(&plan, Difference::Hooks, "10.0.0.3:*");
     assert_eq!(plan.landlock.unwrap().connect, None);
+}
+
+#[test]
+fn listening_is_held_to_the_ports_that_are_known() {
+    let mut case = Case::new(&[]);
+    let bind = |case: &Case| {
+        let bind = case.plan().landlock.unwrap().bind;
+        bind.map(|ports| ports.into_iter().collect::<Vec<_>>())
+    };
+    assert_eq!(bind(&case), None);
+    noted(&case.plan(), Difference::Hooks, "listening");
+    case.allow.listen = strings(&["127.0.0.1:8080/tcp", "0.0.0.0:9000"]);
+    assert_eq!(bind(&case), Some(vec![8080, 9000]));
+    case.allow.listen.push("0.0.0.0:*".into());
+    assert_eq!(bind(&case), None);
+}
+
+#[test]
+fn abstract_sockets_are_allowed_all_or_none() {
+    let mut case = Case::new(&[]);
+    assert!(case.plan().landlock.unwrap().scope_abstract);
+    case.allow.unix = strings(&["/run/x.sock"]);
+    assert!(case.plan().landlock.unwrap().scope_abstract);
+    case.allow.unix.push("@x".into());
+    assert!(!case.plan().landlock.unwrap().scope_abstract);
+    noted(&case.plan(), Difference::Hooks, "@x");
+}
+
+#[test]
+fn facilities_of_the_policy_are_let_through_unless_forbidden() {
+    let mut case = Case::new(&[]);
+    let refused = |case: &Case| calls::judge(&case.plan().calls, "io_uring_setup", &[0; 6]);
+    assert!(refused(&case).is_some());
+    case.allow.facilities = strings(&["io_uring", "ptrace"]);
+    assert!(refused(&case).is_none());
+    assert!(calls::judge(&case.plan().calls, "ptrace", &[0; 6]).is_some());
+    noted(&case.plan(), Difference::Hooks, "io_uring");
+    case.deny.facilities = strings(&["io_uring"]);
+    assert!(refused(&case).is_some());
 }
 
 #[test]
