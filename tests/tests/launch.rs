@@ -641,3 +641,36 @@ fn a_drop_in_for_a_unit_is_one_that_systemd_takes() -> Result<()> {
     assert!(own.contains("-- /bin/echo \"100%%\" \"$$HOME\""), "{own}");
     Ok(())
 }
+
+#[test]
+fn the_container_example_s_entry_point_enrols_out_of_a_pid_namespace() -> Result<()> {
+    let file = include_str!("../../packaging/examples/container/Containerfile");
+    let entry = file
+        .lines()
+        .find_map(|line| line.strip_prefix("ENTRYPOINT "))
+        .context("an entry point")?;
+    let words: Vec<String> = serde_json::from_str(entry)?;
+    let trial = Trial::guarded(setup())?;
+    let (program, socket) = (
+        text(trial.daemon()?.program()),
+        text(&trial.daemon()?.socket()),
+    );
+    let here = words.iter().map(|word| match word.as_str() {
+        "/usr/local/bin/slmguard" => program.as_str(),
+        "/run/slmguard/api.sock" => socket.as_str(),
+        "assistant" => WORKLOAD,
+        other => other,
+    });
+    let mut command = Command::new("unshare");
+    command
+        .args(["--fork", "--pid", "--mount-proc"])
+        .args(here)
+        .args(["/bin/cat", "/proc/self/status"]);
+    let output = command::output(command, PATIENCE)?;
+    let status = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(status.contains("\nPid:\t1\n"), "{status}{}", said(&output));
+    trial
+        .daemon()?
+        .learned(WORKLOAD, "read", "its status", |s| s == "/proc/self/status")?;
+    Ok(())
+}
