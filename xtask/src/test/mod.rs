@@ -3,6 +3,7 @@
 //! Knows the stages and their order. A stage that fails does not stop the next; what failed is
 //! told again at the end, and the last line counts.
 
+mod aarch64;
 mod libtest;
 mod mutants;
 pub mod plan;
@@ -144,6 +145,8 @@ fn prepare(report: &mut Report, lint: bool) -> Option<Programs> {
             had_clippy = build::kernel_clippy(progress)?;
             Ok(())
         });
+        let arm = ui::step("lint", "64-bit ARM compiles", aarch64::check);
+        report.step("lint", "64-bit ARM compiles", arm);
         if had_clippy {
             report.step("lint", "clippy, kernel object", kernel);
         } else {
