@@ -43,6 +43,7 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Test(test::Test),
+    Tiers(test::Tiers),
     Tidy(tidy::Tidy),
     Vm(vm::Vm),
     #[command(hide = true)]
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Tiers(args) => test::run_tiers(&args),
         Command::Tidy(args) => tidy::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => vm::run(&args),
         Command::Plan(args) => test::plan::run(&args).map(|()| ExitCode::SUCCESS),

@@ -9,6 +9,7 @@ mod mutants;
 pub mod plan;
 mod programs;
 mod report;
+mod tiers;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,6 +48,8 @@ pub struct Test {
     /// Only this test file, for end-to-end tests.
     #[arg(long, value_name = "NAME")]
     file: Vec<String>,
+    #[arg(skip)]
+    write_tiers: bool,
     /// Only tests whose name contains one of these.
     filter: Vec<String>,
 }
@@ -56,6 +59,24 @@ impl Test {
     fn narrowed(&self) -> bool {
         !(self.kernel.is_empty() && self.file.is_empty() && self.filter.is_empty())
     }
+}
+
+/// Writes docs/tiers.md from the outcomes that the tests see here and on 6.1 and 6.12.
+#[derive(Args)]
+pub struct Tiers {}
+
+/// Runs the command.
+pub fn run_tiers(_: &Tiers) -> Result<ExitCode> {
+    run(&Test {
+        unit: false,
+        native: true,
+        vm: true,
+        mutants: false,
+        kernel: vec![],
+        file: vec![tiers::FILE.to_owned()],
+        write_tiers: true,
+        filter: vec![],
+    })
 }
 
 /// Runs the command.
@@ -79,14 +100,22 @@ pub fn run(args: &Test) -> Result<ExitCode> {
         };
         if let Some(server) = scene {
             let env = scene_env(&server);
+            let mut seen = tiers::Seen::default();
             if (all || args.native) && !apt::is_root()? {
                 let why = "loading kernel programs and making namespaces needs root";
                 report.check("native", "run", false, why);
             } else if all || args.native {
-                native(&mut report, &programs, args, &env)?;
+                native(&mut report, &programs, args, &env, &mut seen)?;
             }
             if all || args.vm {
-                virtual_machines(&mut report, &programs, args, &env);
+                virtual_machines(&mut report, &programs, args, &env, &mut seen);
+            }
+            if args.write_tiers && seen.is_whole() {
+                report.step("tiers", "written", tiers::write(&seen));
+            } else if args.write_tiers {
+                report.check("tiers", "written", false, "not every kernel was seen");
+            } else if seen.is_whole() {
+                report.step("tiers", "docs/tiers.md", tiers::check(&seen));
             }
             if args.mutants {
                 ui::section("mutants: a disabled hook must be noticed");
@@ -221,11 +250,13 @@ fn native(
     programs: &Programs,
     args: &Test,
     env: &BTreeMap<String, String>,
+    seen: &mut tiers::Seen,
 ) -> Result<()> {
     let release =
         fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
     ui::section(&format!("end to end on this kernel, {}", release.trim()));
     let outcomes = plan::execute(&end_to_end(programs, args, env, "native"));
+    seen.collect("native", outcomes.as_deref().unwrap_or_default());
     report.outcomes("native", outcomes, args.narrowed());
     Ok(())
 }
@@ -235,6 +266,7 @@ fn virtual_machines(
     programs: &Programs,
     args: &Test,
     env: &BTreeMap<String, String>,
+    seen: &mut tiers::Seen,
 ) {
     for series in kernels::SERIES {
         if !args.kernel.is_empty() && !args.kernel.iter().any(|wanted| wanted == series) {
@@ -243,7 +275,9 @@ fn virtual_machines(
         let stage = format!("vm-{series}");
         ui::section(&format!("end to end on stock Debian {series}, in QEMU"));
         let entries = end_to_end(programs, args, env, series);
-        report.outcomes(&stage, in_guest(series, &entries), args.narrowed());
+        let outcomes = in_guest(series, &entries);
+        seen.collect(series, outcomes.as_deref().unwrap_or_default());
+        report.outcomes(&stage, outcomes, args.narrowed());
     }
 }
 
