@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Format, Global, out, table::Table};
 use crate::{
     api::view::{Hook, Status},
-    daemon::{hook_view, random},
+    daemon::{hook_view, kernel_failure, random},
     enrich::cgroup::Cgroups,
     exit::{Exit, Failure},
     kernel::{Kernel, StartOptions, preflight},
@@ -65,7 +65,7 @@ fn try_ourselves(global: &Global) -> Result<Findings, Failure> {
         key: random::hash_key()?,
     };
     let kernel = Kernel::start(&options)
-        .map_err(|e| Failure::new(Exit::from_number(e.exit_code().into()), e.to_string()))?;
+        .map_err(kernel_failure)?;
     let hooks: Vec<Hook> = kernel.hooks().iter().map(hook_view).collect();
     let degraded = hooks
         .iter()
