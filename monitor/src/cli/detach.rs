@@ -14,8 +14,7 @@ pub(super) fn run(global: &Global, format: Format) -> Result<Exit, Failure> {
         slmguard_core::config::Config::default().pin_dir
     };
     let running = Kernel::daemon_at(&pin_dir);
-    let removed = Kernel::detach(&pin_dir)
-        .map_err(kernel_failure)?;
+    let removed = Kernel::detach(&pin_dir).map_err(kernel_failure)?;
     if let Some(holder) = &running {
         eprintln!(
             "slmguard: the daemon{holder} is still running and guards nothing now; restart or stop it"

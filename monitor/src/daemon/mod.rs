@@ -17,6 +17,7 @@ mod publish;
 pub mod random;
 mod state;
 pub mod threads;
+mod waiting;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -137,7 +137,11 @@ impl Instance {
     /// but what they enforce must not stay beside what we enforce.
     fn foreign(&self) -> impl Iterator<Item = PathBuf> {
         let roots = roots(&self.pin_dir).filter(|root| *root != self.root);
-        roots.flat_map(|root| numbers(&root).into_iter().map(move |n| root.join(n.to_string())))
+        roots.flat_map(|root| {
+            numbers(&root)
+                .into_iter()
+                .map(move |n| root.join(n.to_string()))
+        })
     }
 
     /// Removes earlier instances, of this layout and of others. Returns how many went.

@@ -43,7 +43,11 @@ const CAPABILITIES: [(u8, &str); 5] = [
 /// What the programs need of any kernel: its name in the type information, what it is, and the
 /// Linux release that brought it (distributions bring it to older ones too).
 const FEATURES: [(&str, &str, &str); 4] = [
-    ("BPF_FUNC_loop", "loops in kernel programs (bpf_loop)", "5.17"),
+    (
+        "BPF_FUNC_loop",
+        "loops in kernel programs (bpf_loop)",
+        "5.17",
+    ),
     ("BPF_FUNC_ringbuf_output", "ring buffers", "5.8"),
     ("BPF_FUNC_task_storage_get", "storage per task", "5.11"),
     (
@@ -103,8 +107,9 @@ pub fn check() -> Result<Facts, KernelError> {
     }
     if is_confidential(&fs::read_to_string(LOCKDOWN_FILE).unwrap_or_default()) {
         return Err(KernelError::Feature {
-            what: "kernel lockdown is set to `confidentiality`, which forbids reading kernel memory"
-                .into(),
+            what:
+                "kernel lockdown is set to `confidentiality`, which forbids reading kernel memory"
+                    .into(),
             advice: "boot with lockdown=integrity".into(),
         });
     }
@@ -122,9 +127,10 @@ fn cgroup2(mounts: &str) -> Result<PathBuf, KernelError> {
     if let Some(mount) = cgroup2_mount(mounts) {
         return Ok(mount);
     }
-    let in_part = mounts
-        .lines()
-        .any(|line| line.split_once(" - ").is_some_and(|(_, right)| right.starts_with("cgroup2 ")));
+    let in_part = mounts.lines().any(|line| {
+        line.split_once(" - ")
+            .is_some_and(|(_, right)| right.starts_with("cgroup2 "))
+    });
     Err(if in_part {
         KernelError::Feature {
             what: "the cgroup v2 hierarchy is mounted here only in part".into(),
@@ -135,9 +141,10 @@ fn cgroup2(mounts: &str) -> Result<PathBuf, KernelError> {
     } else {
         KernelError::Feature {
             what: "no cgroup v2 file system is mounted".into(),
-            advice: "mount one: `mount -t cgroup2 none /sys/fs/cgroup`, or beside cgroup v1 `mkdir \
+            advice:
+                "mount one: `mount -t cgroup2 none /sys/fs/cgroup`, or beside cgroup v1 `mkdir \
                      /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified`"
-                .into(),
+                    .into(),
         }
     })
 }

@@ -114,7 +114,11 @@ mod tests {
         bump(LATEST + 1);
         let before = std::fs::read(&file).unwrap();
         let error = Store::open(dir.path()).unwrap_err();
-        assert_eq!(std::fs::read(&file).unwrap(), before, "not a byte was changed");
+        assert_eq!(
+            std::fs::read(&file).unwrap(),
+            before,
+            "not a byte was changed"
+        );
         assert!(
             matches!(error, StoreError::Newer { found, .. } if found == LATEST + 1),
             "{error}"

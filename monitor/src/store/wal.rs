@@ -77,8 +77,12 @@ impl Sum {
     fn add(&mut self, bytes: &[u8]) {
         let (mut a, mut b) = self.words;
         for pair in bytes.chunks_exact(8) {
-            a = a.wrapping_add(word(pair, 0, self.big_endian)).wrapping_add(b);
-            b = b.wrapping_add(word(pair, 4, self.big_endian)).wrapping_add(a);
+            a = a
+                .wrapping_add(word(pair, 0, self.big_endian))
+                .wrapping_add(b);
+            b = b
+                .wrapping_add(word(pair, 4, self.big_endian))
+                .wrapping_add(a);
         }
         self.words = (a, b);
     }
