@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -29,6 +30,9 @@ const LSM_FILE: &str = "/sys/kernel/security/lsm";
 const LOCKDOWN_FILE: &str = "/sys/kernel/security/lockdown";
 /// The initial namespaces have fixed inode numbers (`PROC_USER_INIT_INO`, `PROC_PID_INIT_INO`).
 const INITIAL_USER: &str = "user:[4026531837]";
+/// The root of the hierarchy has this id; a cgroup that only looks like it, from a cgroup namespace
+/// of its own, has another.
+const ROOT_CGROUP: u64 = 1;
 const INITIAL_PID: &str = "pid:[4026531836]";
 
 /// Capabilities that loading and enforcing needs: number and name.
@@ -124,7 +128,9 @@ pub fn check() -> Result<Facts, KernelError> {
 
 /// The cgroup v2 hierarchy, from its root.
 fn cgroup2(mounts: &str) -> Result<PathBuf, KernelError> {
-    if let Some(mount) = cgroup2_mount(mounts) {
+    if let Some(mount) = cgroup2_mount(mounts)
+        && fs::metadata(&mount).is_ok_and(|m| m.ino() == ROOT_CGROUP)
+    {
         return Ok(mount);
     }
     let in_part = mounts.lines().any(|line| {

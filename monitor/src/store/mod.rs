@@ -63,7 +63,7 @@ pub enum StoreError {
     #[error(
         "the state in {} is damaged ({what}); nothing was changed, and what the kernel enforces \
          goes on: put a copy of it back, or begin anew with `slmguard run --reset-state`, which \
-         moves it aside; what was learned must then be learned again", path.display()
+         moves it aside; what was learned must then be learned again, and modes start as configured", path.display()
     )]
     Damaged {
         /// The database.
