@@ -190,6 +190,11 @@ impl Daemon {
 
     /// Starts the daemon, again if it ran before, and waits until it answers.
     pub fn launch(&self) -> Result<()> {
+        self.launch_with(&[])
+    }
+
+    /// The same with more arguments for `run`.
+    pub fn launch_with(&self, arguments: &[&str]) -> Result<()> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -200,6 +205,7 @@ impl Daemon {
             .args(["run", "--config"])
             .arg(self.config())
             .args(self.options.detach_on_exit.then_some("--detach-on-exit"))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share the daemon's log")?)
             .stderr(log);

@@ -165,7 +165,8 @@ impl Trial {
         Self::unguarded()?.configured(setup)
     }
 
-    fn configured(self, setup: Setup) -> Result<Self> {
+    /// Gives this trial a guard that does not run yet.
+    pub fn configured(self, setup: Setup) -> Result<Self> {
         let mut trial = self;
         let Setup {
             role,

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{Result, StoreError, io, schema, wal};
 
@@ -40,22 +40,32 @@ pub(super) fn examine(path: &Path) -> Result<bool> {
         return Err(damaged("it is not an SQLite database"));
     }
     let log = part(path, "-wal");
+    let mut has_log = false;
     match fs::read(&log) {
         Ok(bytes) => match wal::examine(&bytes) {
+            _ if bytes.is_empty() => {}
             wal::Finding::Damaged => {
                 return Err(damaged(
                     "its write-ahead log, the file ending in -wal, does not add up",
                 ));
             }
             wal::Finding::CutShort => {
+                has_log = true;
                 tracing::warn!("the last change before the machine went down was not complete");
             }
-            wal::Finding::Whole => {}
+            wal::Finding::Whole => has_log = true,
         },
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => return Err(io(&log)(e)),
     }
-    let connection = Connection::open(path).map_err(|e| explain(path, e))?;
+    let connection = if has_log {
+        Connection::open(path)
+    } else {
+        // Without a log SQLite would make one.
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(unchanging(path), flags)
+    };
+    let connection = connection.map_err(|e| explain(path, e))?;
     // Closing it must leave the files as they are.
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
@@ -79,6 +89,17 @@ pub(super) fn examine(path: &Path) -> Result<bool> {
         return Err(damaged(&slmguard_core::text::escape(verdict.as_bytes())));
     }
     Ok(true)
+}
+
+/// The address of a database that is only looked at.
+fn unchanging(path: &Path) -> String {
+    let encoded = path.as_os_str().as_encoded_bytes().iter().map(|b| match b {
+        b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+            char::from(*b).to_string()
+        }
+        other => format!("%{other:02x}"),
+    });
+    format!("file:{}?immutable=1", encoded.collect::<String>())
 }
 
 /// What SQLite says of a file that it cannot read.
@@ -145,9 +166,12 @@ mod tests {
     fn refused(dir: &Path) -> String {
         let path = dir.join(DATABASE);
         let before = fs::read(&path).unwrap();
+        let had_log = part(&path, "-wal").exists();
         let error = Store::open(dir).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
         assert_eq!(fs::read(&path).unwrap(), before, "not a byte was changed");
+        let log = part(&path, "-wal");
+        assert_eq!(log.exists(), had_log, "no file was made either");
         let message = error.to_string();
         assert!(message.contains("--reset-state"), "{message}");
         message
@@ -184,6 +208,23 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         refused(dir.path());
+    }
+
+    #[test]
+    fn a_path_is_written_so_that_sqlite_takes_it_as_one() {
+        let odd = unchanging(Path::new("/a b/50%?x=1#y/state.db"));
+        assert_eq!(odd, "file:/a%20b/50%25%3fx%3d1%23y/state.db?immutable=1");
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("50%?mode=memory");
+        filled(&state);
+        assert_eq!(
+            Store::open(&state)
+                .unwrap()
+                .alerts(None, 1000)
+                .unwrap()
+                .len(),
+            200
+        );
     }
 
     #[test]
