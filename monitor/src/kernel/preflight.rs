@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use monitor_common::limits::MAX_PIDS;
+
 use super::KernelError;
 
 /// What was found.
@@ -117,6 +119,16 @@ pub fn check() -> Result<Facts, KernelError> {
             advice: "boot with lockdown=integrity".into(),
         });
     }
+    let largest = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
+    if !holds_every_process(&largest) {
+        return Err(KernelError::Feature {
+            what: format!(
+                "kernel.pid_max is {}, and membership holds {MAX_PIDS} process ids",
+                largest.trim()
+            ),
+            advice: format!("lower it: sysctl kernel.pid_max={MAX_PIDS}"),
+        });
+    }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     Ok(Facts {
         btf,
@@ -178,6 +190,15 @@ fn names(btf: &[u8]) -> impl Iterator<Item = &[u8]> {
     };
     let strings = || btf.get(word(4)?.checked_add(word(16)?)?..);
     strings().unwrap_or_default().split(|b| *b == 0)
+}
+
+/// Whether every process id has its place in the membership array, so that it can never be full. No
+/// 64-bit kernel hands out more (`PID_MAX_LIMIT`); what cannot be read is not held against it.
+fn holds_every_process(pid_max: &str) -> bool {
+    pid_max
+        .trim()
+        .parse::<u64>()
+        .map_or(true, |largest| largest <= u64::from(MAX_PIDS))
 }
 
 /// Whether the kernel is locked down so far that programs may not read its memory: the word in
@@ -296,6 +317,13 @@ mod tests {
         if let Ok(btf) = fs::read(BTF_FILE) {
             assert_eq!(missing_features(&btf), Vec::<String>::new());
         }
+    }
+
+    #[test]
+    fn membership_has_a_place_for_every_process() {
+        let here = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
+        assert!(holds_every_process(&here), "{here}");
+        assert!(holds_every_process("4194304\n") && !holds_every_process("4194305\n"));
     }
 
     #[test]

@@ -17,7 +17,10 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -87,6 +90,15 @@ pub enum StoreError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// More classes than the kernel can hold.
+    #[error(
+        "the kernel holds {limit} classes (workload × role × phase), and more are wanted: guard \
+             fewer workloads with one daemon"
+    )]
+    Full {
+        /// How many it holds.
+        limit: u32,
+    },
     /// A row that this version did not write.
     #[error("the state database holds {what} that makes no sense: {value}")]
     Corrupt {
@@ -105,7 +117,8 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub struct Store {
     connection: Mutex<Connection>,
     path: PathBuf,
-    is_new: bool,
+    /// Nobody can say what class numbers in the kernel meant.
+    is_new: AtomicBool,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -154,15 +167,15 @@ impl Store {
         Ok(Self {
             connection: Mutex::new(connection),
             path,
-            is_new,
+            is_new: AtomicBool::new(is_new),
             _lock: lock,
         })
     }
 
-    /// Whether there was no state before: numbers of classes that an earlier daemon left in the
-    /// kernel then mean nothing.
+    /// Whether numbers of classes that an earlier daemon left in the kernel mean nothing here: there
+    /// was no state before, or numbers were given anew.
     pub fn is_new(&self) -> bool {
-        self.is_new
+        self.is_new.load(Ordering::Relaxed)
     }
 
     /// The database file.
