@@ -4,6 +4,7 @@
 //! thing a newcomer builds.
 
 mod apt;
+mod bench;
 mod build;
 mod demo;
 mod kernels;
@@ -40,6 +41,7 @@ enum Command {
     Build(build::Build),
     Run(run::Run),
     Demo(demo::Demo),
+    Bench(bench::Bench),
     Test(test::Test),
     Tidy(tidy::Tidy),
     Vm(vm::Vm),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => vm::run(&args),

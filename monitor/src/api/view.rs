@@ -96,11 +96,29 @@ pub struct BaselineSize {
     pub writes: usize,
     /// Programs started.
     pub execs: usize,
+    /// Unix sockets reached.
+    #[serde(default)]
+    pub unix: usize,
+    /// Endpoints listened on.
+    #[serde(default)]
+    pub listens: usize,
+    /// Names looked up.
+    #[serde(default)]
+    pub names: usize,
+    /// Facilities used.
+    #[serde(default)]
+    pub facilities: usize,
 }
 
 /// One entry of `GET /v1/hooks`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hook {
+    /// Runs that the kernel counted (`kernel.bpf_stats_enabled`), and their nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u64>,
+    /// Nanoseconds of these runs, the counting included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_ns: Option<u64>,
     /// Its name.
     pub hook: String,
     /// Its family.

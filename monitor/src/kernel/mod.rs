@@ -3,6 +3,7 @@
 
 mod attach;
 pub mod btf;
+pub mod cost;
 mod enrol;
 mod error;
 mod load;
@@ -137,6 +138,7 @@ pub struct Kernel {
     seen: HashMap<MapData, Plain<SeenKey>, Plain<Seen>>,
     counters: PerCpuArray<MapData, Plain<HookCounters>>,
     policies: policy::Policies,
+    programs: cost::Programs,
     /// Held while nothing is pinned; dropping them detaches.
     _links: Vec<FdLink>,
     key: HashKey,
@@ -202,6 +204,7 @@ impl Kernel {
         }
         Ok(Self {
             tier,
+            programs: cost::Programs::of(&loaded, &attached.status),
             hooks: attached.status,
             pins: None,
             _lock: None,
@@ -233,6 +236,7 @@ impl Kernel {
                 take(&mut loaded, "POLICIES")?,
                 take(&mut loaded, "DESTINATIONS")?,
                 take(&mut loaded, "TRANSITIONS")?,
+                take(&mut loaded, "NAMES")?,
             )?,
             _links: attached.links,
             key: options.key,
@@ -268,6 +272,11 @@ impl Kernel {
             }
         }
         hooks
+    }
+
+    /// What the programs of the attached hooks have cost, while the kernel counts it.
+    pub fn costs(&self) -> Vec<(Hook, cost::Cost)> {
+        self.programs.costs()
     }
 
     /// Counters of every hook, summed over processors.

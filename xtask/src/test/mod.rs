@@ -273,6 +273,7 @@ fn in_guest(series: &str, entries: &[Entry]) -> Result<Vec<Outcome>> {
         .to_vec(),
         env: BTreeMap::new(),
         timeout: Duration::from_secs(2400),
+        count_instructions: false,
     })?;
     ui::note(
         "vm",
