@@ -260,11 +260,13 @@ fn a_full_disk_stops_no_enforcement_and_loses_no_alert() -> Result<()> {
         },
     )?;
     assert_eq!(all.len(), tried.len(), "each once");
-    wait::until("it is well again", ALERT, || {
-        let status = daemon.status()?;
-        let well = status["degraded"].as_array().is_some_and(Vec::is_empty);
-        Ok((well && status["alerts_waiting"] == 0).then_some(()))
-    })?;
+    let mut last = Value::Null;
+    wait::until("it is well again", Duration::from_secs(90), || {
+        last = daemon.status()?;
+        let well = last["degraded"].as_array().is_some_and(Vec::is_empty);
+        Ok((well && last["alerts_waiting"] == 0).then_some(()))
+    })
+    .with_context(|| format!("the last status: {last}"))?;
     assert_eq!(trial.world.attacker.evidence()?.connections, 0);
     Ok(())
 }

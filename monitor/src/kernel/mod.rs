@@ -260,7 +260,8 @@ impl Kernel {
             return hooks;
         };
         for status in hooks.iter_mut().filter(|s| s.attached) {
-            let pin = pins.link_path(status.hook);
+            let row = table::TABLE.iter().find(|row| row.hook == status.id);
+            let pin = pins.link_path(row.map_or(status.hook, attach::program_name));
             if std::fs::symlink_metadata(&pin).is_err() {
                 status.attached = false;
                 status.fires = None;
