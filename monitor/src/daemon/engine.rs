@@ -18,6 +18,7 @@ use monitor_common::hash::HashKey;
 use slmguard_core::{
     alert::{Alert, AlertContext, Severity},
     config::Config,
+    decide::enforceable::gaps,
     decision::Outcome,
     decode::ClockOffset,
     observation::Observation,
@@ -299,6 +300,12 @@ impl Engine {
                 format!("hook {} {what}{reason}", hook.hook)
             })
             .collect();
+        all.extend(
+            gaps(&self.config.workloads, self.tier)
+                .into_iter()
+                .filter(|gap| gap.breaks_a_rule)
+                .map(|gap| gap.text),
+        );
         all.extend(self.health().err());
         let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(problems.values().cloned());
