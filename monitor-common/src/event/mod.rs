@@ -8,6 +8,10 @@ pub mod process;
 
 use crate::{assert_layout, class::ClassId};
 
+/// The oldest [`crate::ABI`] whose events have the present layouts: recordings made since can still
+/// be decoded. New kinds of events do not raise it; another layout of an old one does.
+pub const SINCE_ABI: u32 = 1;
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]

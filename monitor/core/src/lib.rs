@@ -14,6 +14,7 @@ pub mod decide;
 pub mod decision;
 pub mod decode;
 pub mod observation;
+pub mod recording;
 #[cfg(test)]
 mod testing;
 pub mod text;
