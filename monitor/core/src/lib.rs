@@ -13,6 +13,7 @@ pub mod config;
 pub mod decide;
 pub mod decision;
 pub mod decode;
+pub mod fact;
 pub mod observation;
 pub mod recording;
 #[cfg(test)]

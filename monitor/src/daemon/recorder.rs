@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use monitor_common::ABI;
+use monitor_common::{ABI, hook::Hook};
 use slmguard_core::{
     recording::{BY_KERNEL, BY_RECORDER, End, Header, Member, Record, first_line, line},
     text::escape,
@@ -266,6 +266,7 @@ impl Engine {
             kernel: kernel_release(),
             arch: std::env::consts::ARCH.into(),
             tier: self.tier().into(),
+            hooks: Hook::ALL.iter().map(|hook| hook.name().into()).collect(),
             host: self.host().into(),
             started: rfc3339(clock::now()),
             uid: peer.uid,

@@ -3,10 +3,13 @@
 //! `/proc` comes out of the recording, so that the same records give the same decisions, byte by
 //! byte, on any machine.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem::offset_of,
+};
 
 use anyhow::{Context, Result, bail};
-use monitor_common::class::ClassId;
+use monitor_common::{class::ClassId, event::Header as EventHeader, hook::Hook};
 use slmguard_core::{
     alert::Alert,
     baseline::{Baseline, Row},
@@ -58,6 +61,8 @@ impl ClassNames for Names {
 pub struct Replay {
     header: Header,
     names: Names,
+    /// The number that a hook has here, by the number that it has in the recording.
+    hooks: Vec<Option<u8>>,
     clock: ClockOffset,
     known: Vec<Row>,
     state: State,
@@ -69,6 +74,7 @@ impl Default for Replay {
         Self {
             header: Header::default(),
             names: Names::default(),
+            hooks: vec![],
             clock: ClockOffset::default(),
             known: vec![],
             state: State::new(Baseline::default(), ProcessTable::told(), BTreeMap::new()),
@@ -81,7 +87,10 @@ impl Replay {
     /// Takes the next record, and hands over what was decided about it.
     pub fn take(&mut self, record: Record) -> Result<Vec<Decided>> {
         match record {
-            Record::Header(header) => self.header = header,
+            Record::Header(header) => {
+                self.hooks = header.hooks.iter().map(|name| hook_number(name)).collect();
+                self.header = header;
+            }
             // Rules are in the policies that the kernel enforced; its verdicts are in the events.
             Record::Workload(_) | Record::End(_) => {}
             Record::Class(member) => {
@@ -121,13 +130,20 @@ impl Replay {
                 self.state.baseline = Baseline::from_rows(std::mem::take(&mut self.known))?;
             }
             Record::Lost { events, .. } => self.totals.lost += events,
-            Record::Event { bytes, id } => return Ok(self.event(&bytes.0, id)),
+            Record::Event { bytes, id } => return Ok(self.event(bytes.0, id)),
         }
         Ok(vec![])
     }
 
-    fn event(&mut self, bytes: &[u8], id: Option<String>) -> Vec<Decided> {
-        let Ok(observation) = decode(bytes, &self.names, self.clock) else {
+    fn event(&mut self, mut bytes: Vec<u8>, id: Option<String>) -> Vec<Decided> {
+        // Versions may number their hooks differently; one that this version does not have has no
+        // number here.
+        if let Some(hook) = bytes.get_mut(offset_of!(EventHeader, hook))
+            && let Some(here) = self.hooks.get(usize::from(*hook))
+        {
+            *hook = here.unwrap_or(u8::MAX);
+        }
+        let Ok(observation) = decode(&bytes, &self.names, self.clock) else {
             self.totals.unreadable += 1;
             return vec![];
         };
@@ -168,6 +184,12 @@ impl Decided {
             Self::Alert(alert) => Ok(alert.to_json_line()),
         }
     }
+}
+
+/// The number of a hook in this version.
+fn hook_number(name: &str) -> Option<u8> {
+    let hook = Hook::ALL.into_iter().find(|hook| hook.name() == name)?;
+    Some(hook as u8)
 }
 
 fn scope(member: &Member) -> Result<Scope> {

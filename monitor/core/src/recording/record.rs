@@ -98,6 +98,8 @@ pub struct Header {
     pub arch: String,
     /// `lsm` or `cgroup`.
     pub tier: String,
+    /// Names of the hooks, in the order of the numbers that events carry.
+    pub hooks: Vec<String>,
     /// Host name, as in alerts.
     pub host: String,
     /// When the recording started, RFC 3339.

@@ -156,6 +156,36 @@ fn a_replay_says_what_the_daemon_said_byte_by_byte() {
 }
 
 #[test]
+fn hooks_that_are_numbered_differently_keep_their_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = still(dir.path());
+    let agent = class(&engine, Role::Agent, Phase::Start);
+    let receiver = engine.start_recording(&order(), ROOT).unwrap();
+    let alert = take(&engine, &connects(agent, 66, Verdict::Blocked)).unwrap();
+    engine.end_recording("");
+    let (mut reader, mut replay) = (Reader::default(), Replay::default());
+    let mut decided = vec![];
+    for line in text(receiver).split_inclusive('\n') {
+        match reader.line(line.as_bytes()).unwrap() {
+            Some(Record::Header(mut header)) => {
+                header.hooks.insert(0, "a_hook_of_old".into());
+                replay.take(Record::Header(header)).unwrap();
+            }
+            Some(Record::Event { mut bytes, id }) => {
+                bytes.0[55] += 1;
+                let of_old = Record::event(&[&bytes.0[..55], &[0], &bytes.0[56..]].concat(), None);
+                assert_eq!(replay.take(of_old).unwrap(), []);
+                decided = replay.take(Record::Event { bytes, id }).unwrap();
+            }
+            Some(record) => assert_eq!(replay.take(record).unwrap(), []),
+            None => {}
+        }
+    }
+    assert_eq!(decided[1].to_json_line().unwrap(), alert);
+    assert_eq!(replay.totals().unreadable, 1);
+}
+
+#[test]
 fn what_was_known_before_the_recording_is_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let engine = still(dir.path());
