@@ -110,7 +110,8 @@ impl Recorded {
         let expected = alerts.to_string_lossy().into_owned();
         let mut last = String::new();
         let agreed = wait::until("the alerts are those of a replay", PATIENCE, || {
-            let (success, told, log) = self.replay(&["--alerts", "--expect", &expected])?;
+            let (success, told, log) =
+                self.replay(&["--alerts", "--json", "--expect", &expected])?;
             last = told + &log;
             Ok(success.then_some(()))
         });

@@ -29,8 +29,8 @@ pub struct Options {
     /// Only the alerts.
     #[arg(long)]
     alerts: bool,
-    /// Print nothing but the first differences to this file of expected decisions, which holds what
-    /// `--json` prints; exit with 1 if there are any.
+    /// Compare with this file, which holds what these options would print: print nothing but the
+    /// first differences, and exit with 1 if there are any.
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
     /// Output format.
@@ -38,34 +38,26 @@ pub struct Options {
     format: Format,
 }
 
-/// Where decisions go.
-enum Output {
-    People,
-    Scripts,
-    Comparison(Comparison),
-}
-
 pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
-    let mut output = match &options.expect {
-        Some(file) => Output::Comparison(Comparison::with(file)?),
-        None if options.format.json => Output::Scripts,
-        None => Output::People,
+    let mut comparison = match &options.expect {
+        Some(file) => Some(Comparison::with(file)?),
+        None => None,
     };
     let mut replay = Replay::default();
     let result = read(&options.recording, &mut replay, |decided| {
         if options.alerts && !matches!(decided, Decided::Alert(_)) {
             return Ok(());
         }
-        match &mut output {
-            Output::Scripts => out::line(&decided.to_json_line()?),
-            Output::Comparison(comparison) => {
-                comparison.take(decided.to_json_line()?);
-                Ok(())
-            }
-            Output::People => describe(&decided)
-                .iter()
-                .try_for_each(|line| out::line(line)),
+        let lines = if options.format.json {
+            vec![decided.to_json_line()?]
+        } else {
+            describe(&decided)
+        };
+        match &mut comparison {
+            Some(comparison) => lines.into_iter().for_each(|line| comparison.take(line)),
+            None => lines.iter().try_for_each(|line| out::line(line))?,
         }
+        Ok(())
     });
     // What was decided up to a damaged place has been printed; what is said about the recording
     // does not belong to the decisions.
@@ -76,10 +68,7 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
     if matches!(ending, Ending::NoBeginning) {
         return Ok(Exit::Failure);
     }
-    match output {
-        Output::Comparison(comparison) => comparison.verdict(),
-        _ => Ok(Exit::Ok),
-    }
+    comparison.map_or(Ok(Exit::Ok), Comparison::verdict)
 }
 
 /// Feeds a file into a replay.
@@ -221,8 +210,8 @@ impl Comparison {
             self.differ(&expected, "nothing more");
         }
         if self.count == 0 {
-            let decided = out::count(self.taken as u64, "decision", "decisions");
-            out::line(&format!("{decided} as expected"))?;
+            let lines = out::count(self.taken as u64, "line", "lines");
+            out::line(&format!("{lines} as expected"))?;
             return Ok(Exit::Ok);
         }
         for difference in &self.differences {
