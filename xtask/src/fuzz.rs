@@ -58,8 +58,6 @@ pub struct Fuzz {
 pub struct Outcome {
     /// Its name.
     pub target: String,
-    /// Inputs tried, and places of the code that were reached.
-    pub words: String,
     /// What it found, with the command that repeats it.
     pub failure: Option<String>,
 }
@@ -298,7 +296,6 @@ impl Running {
         );
         Ok(Outcome {
             target: self.target,
-            words,
             failure,
         })
     }

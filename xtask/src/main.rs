@@ -4,6 +4,7 @@
 //! thing a newcomer builds.
 
 mod apt;
+mod bless;
 mod build;
 mod demo;
 mod fuzz;
@@ -42,6 +43,7 @@ enum Command {
     Run(run::Run),
     Demo(demo::Demo),
     Test(test::Test),
+    Bless(bless::Bless),
     Fuzz(fuzz::Fuzz),
     Tidy(tidy::Tidy),
     Vm(vm::Vm),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bless(args) => bless::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Tidy(args) => tidy::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => vm::run(&args),
