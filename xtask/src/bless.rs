@@ -122,6 +122,7 @@ fn guest(series: &str, server: &scene::Server) -> Result<PathBuf> {
         argv: argv(&server.modules, "/run/vm/out/demo.recording")?,
         env: server.env().into_iter().collect::<BTreeMap<_, _>>(),
         timeout: Duration::from_secs(900),
+        count_instructions: false,
     })?;
     if end != vm::End::Exit(0) {
         bail!("the demo failed: {}", end.describe(series));

@@ -104,6 +104,12 @@ pub struct BaselineSize {
 /// One entry of `GET /v1/hooks`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hook {
+    /// Runs that the kernel counted (`kernel.bpf_stats_enabled`), and their nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u64>,
+    /// Nanoseconds of these runs, the counting included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_ns: Option<u64>,
     /// Its name.
     pub hook: String,
     /// Its family.

@@ -184,6 +184,7 @@ mod tests {
             guards: "destinations".into(),
             reason: (!attached).then(|| "disabled in the configuration".into()),
             expected,
+            ..Hook::default()
         }
     }
 

@@ -109,7 +109,17 @@ impl Backend for Engine {
     }
 
     fn hooks(&self) -> Result<Vec<view::Hook>, Refusal> {
-        Ok(self.guard().hooks().iter().map(super::hook_view).collect())
+        let guard = self.guard();
+        let costs = guard.costs();
+        let mut views: Vec<view::Hook> = guard.hooks().iter().map(super::hook_view).collect();
+        for view in &mut views {
+            let cost = costs.iter().find(|(hook, _)| hook.name() == view.hook);
+            if let Some((_, cost)) = cost.filter(|(_, cost)| cost.runs > 0) {
+                view.runs = Some(cost.runs);
+                view.run_ns = Some(cost.nanoseconds);
+            }
+        }
+        Ok(views)
     }
 
     fn events(&self, query: &Query) -> Result<Answer, Refusal> {

@@ -253,6 +253,8 @@ pub fn hook_view(status: &HookStatus) -> view::Hook {
             .as_ref()
             .map(|r| slmguard_core::text::escape(r.as_bytes())),
         expected: status.expected,
+        runs: None,
+        run_ns: None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod attach;
 pub mod btf;
+pub mod cost;
 mod enrol;
 mod error;
 mod load;
@@ -134,6 +135,7 @@ pub struct Kernel {
     seen: HashMap<MapData, Plain<SeenKey>, Plain<Seen>>,
     counters: PerCpuArray<MapData, Plain<HookCounters>>,
     policies: policy::Policies,
+    programs: cost::Programs,
     /// Held while nothing is pinned; dropping them detaches.
     _links: Vec<FdLink>,
     key: HashKey,
@@ -189,6 +191,7 @@ impl Kernel {
         }
         Ok(Self {
             tier,
+            programs: cost::Programs::of(&loaded, &attached.status),
             hooks: attached.status,
             pins: None,
             rings: Some(Rings::new(
@@ -239,6 +242,11 @@ impl Kernel {
     /// Every hook of the table, and how it stands.
     pub fn hooks(&self) -> Vec<HookStatus> {
         self.hooks.clone()
+    }
+
+    /// What the programs of the attached hooks have cost, while the kernel counts it.
+    pub fn costs(&self) -> Vec<(Hook, cost::Cost)> {
+        self.programs.costs()
     }
 
     /// Counters of every hook, summed over processors.

@@ -3,15 +3,18 @@
 //! Knows the stages and their order. A stage that fails does not stop the next; what failed is
 //! told again at the end, and the last line counts.
 
+mod aarch64;
 mod libtest;
 mod mutants;
 pub mod plan;
 mod programs;
 mod report;
+mod tiers;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -46,6 +49,8 @@ pub struct Test {
     /// Only this test file, for end-to-end tests.
     #[arg(long, value_name = "NAME")]
     file: Vec<String>,
+    #[arg(skip)]
+    write_tiers: bool,
     /// Only tests whose name contains one of these.
     filter: Vec<String>,
 }
@@ -55,6 +60,24 @@ impl Test {
     fn narrowed(&self) -> bool {
         !(self.kernel.is_empty() && self.file.is_empty() && self.filter.is_empty())
     }
+}
+
+/// Writes docs/tiers.md from the outcomes that the tests see here and on 6.1 and 6.12.
+#[derive(Args)]
+pub struct Tiers {}
+
+/// Runs the command.
+pub fn run_tiers(_: &Tiers) -> Result<ExitCode> {
+    run(&Test {
+        unit: false,
+        native: true,
+        vm: true,
+        mutants: false,
+        kernel: vec![],
+        file: vec![tiers::FILE.to_owned()],
+        write_tiers: true,
+        filter: vec![],
+    })
 }
 
 /// Runs the command.
@@ -78,14 +101,22 @@ pub fn run(args: &Test) -> Result<ExitCode> {
         };
         if let Some(server) = scene {
             let env = scene_env(&server);
+            let mut seen = tiers::Seen::default();
             if (all || args.native) && !apt::is_root()? {
                 let why = "loading kernel programs and making namespaces needs root";
                 report.check("native", "run", false, why);
             } else if all || args.native {
-                native(&mut report, &programs, args, &env)?;
+                native(&mut report, &programs, args, &env, &mut seen)?;
             }
             if all || args.vm {
-                virtual_machines(&mut report, &programs, args, &env);
+                virtual_machines(&mut report, &programs, args, &env, &mut seen);
+            }
+            if args.write_tiers && seen.is_whole() {
+                report.step("tiers", "written", tiers::write(&seen));
+            } else if args.write_tiers {
+                report.check("tiers", "written", false, "not every kernel was seen");
+            } else if seen.is_whole() {
+                report.step("tiers", "docs/tiers.md", tiers::check(&seen));
             }
             if args.mutants {
                 ui::section("mutants: a disabled hook must be noticed");
@@ -144,6 +175,8 @@ fn prepare(report: &mut Report, lint: bool) -> Option<Programs> {
             had_clippy = build::kernel_clippy(progress)?;
             Ok(())
         });
+        let arm = ui::step("lint", "64-bit ARM compiles", aarch64::check);
+        report.step("lint", "64-bit ARM compiles", arm);
         if had_clippy {
             report.step("lint", "clippy, kernel object", kernel);
         } else {
@@ -218,11 +251,13 @@ fn native(
     programs: &Programs,
     args: &Test,
     env: &BTreeMap<String, String>,
+    seen: &mut tiers::Seen,
 ) -> Result<()> {
     let release =
         fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
     ui::section(&format!("end to end on this kernel, {}", release.trim()));
     let outcomes = plan::execute(&end_to_end(programs, args, env, "native"));
+    seen.collect("native", outcomes.as_deref().unwrap_or_default());
     report.outcomes("native", outcomes, args.narrowed());
     Ok(())
 }
@@ -232,15 +267,37 @@ fn virtual_machines(
     programs: &Programs,
     args: &Test,
     env: &BTreeMap<String, String>,
+    seen: &mut tiers::Seen,
 ) {
-    for series in kernels::SERIES {
-        if !args.kernel.is_empty() && !args.kernel.iter().any(|wanted| wanted == series) {
-            continue;
-        }
-        let stage = format!("vm-{series}");
-        ui::section(&format!("end to end on stock Debian {series}, in QEMU"));
-        let entries = end_to_end(programs, args, env, series);
-        report.outcomes(&stage, in_guest(series, &entries), args.narrowed());
+    let wanted =
+        |series: &&&str| args.kernel.is_empty() || args.kernel.iter().any(|k| k == **series);
+    let all: Vec<&str> = kernels::SERIES.iter().filter(wanted).copied().collect();
+    ui::section(&format!(
+        "end to end on stock Debian {}, in QEMU",
+        all.join(" and ")
+    ));
+    // What a guest does is mostly one thread's work: side by side they take little longer than one.
+    let ended = thread::scope(|scope| {
+        let started: Vec<_> = all
+            .iter()
+            .map(|series| {
+                let entries = end_to_end(programs, args, env, series);
+                (*series, scope.spawn(move || in_guest(series, &entries)))
+            })
+            .collect();
+        let join = |handle: thread::ScopedJoinHandle<'_, Result<Vec<Outcome>>>| {
+            handle
+                .join()
+                .unwrap_or_else(|_| bail!("the guest's thread panicked"))
+        };
+        let joined = started
+            .into_iter()
+            .map(|(series, handle)| (series, join(handle)));
+        joined.collect::<Vec<_>>()
+    });
+    for (series, outcomes) in ended {
+        seen.collect(series, outcomes.as_deref().unwrap_or_default());
+        report.outcomes(&format!("vm-{series}"), outcomes, args.narrowed());
     }
 }
 
@@ -271,8 +328,9 @@ fn in_guest(series: &str, entries: &[Entry]) -> Result<Vec<Outcome>> {
         ]
         .map(str::to_owned)
         .to_vec(),
-        env: BTreeMap::new(),
+        env: BTreeMap::from([(plan::AREA.to_owned(), series.to_owned())]),
         timeout: Duration::from_secs(2400),
+        count_instructions: false,
     })?;
     ui::note(
         "vm",

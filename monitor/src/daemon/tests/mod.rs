@@ -30,7 +30,7 @@ use slmguard_core::{
 use super::{guard::Guard, *};
 use crate::{
     api::{Backend, Peer, Query, Refusal},
-    kernel::{EnrolRule, KernelError},
+    kernel::{EnrolRule, KernelError, cost::Cost},
 };
 
 const KEY: HashKey = HashKey { k0: 3, k1: 4 };
@@ -61,6 +61,9 @@ impl Fake {
 }
 
 impl Guard for Fake {
+    fn costs(&self) -> Vec<(Hook, Cost)> {
+        vec![]
+    }
     fn tier(&self) -> &'static str {
         "cgroup"
     }
