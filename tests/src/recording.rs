@@ -59,8 +59,19 @@ impl Recording {
     }
 
     /// Ends it, whole.
-    pub fn end(mut self) -> Result<Recorded> {
+    pub fn end(self) -> Result<Recorded> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).context("end the recording")?;
+        self.wait()
+    }
+
+    /// Kills whoever writes it.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill().context("kill the recorder")?;
+        self.child.wait().context("wait for the recorder").map(drop)
+    }
+
+    /// Waits until it is ended by somebody else.
+    pub fn wait(mut self) -> Result<Recorded> {
         let status = wait::until("the recording ends", PATIENCE, || {
             Ok(self.child.try_wait()?)
         })?;

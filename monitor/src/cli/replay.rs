@@ -225,3 +225,91 @@ impl Comparison {
         Ok(Exit::Failure)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn recordings() -> Vec<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/recordings");
+        let entries = std::fs::read_dir(folder).unwrap().flatten();
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|e| e == "recording"))
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// What is decided, as people and as scripts read it.
+    fn decisions(file: &Path) -> (Vec<String>, Vec<String>) {
+        let (mut people, mut alerts) = (vec![], vec![]);
+        let mut replay = Replay::default();
+        let ending = read(file, &mut replay, |decided| {
+            people.extend(describe(&decided));
+            if matches!(decided, Decided::Alert(_)) {
+                alerts.push(decided.to_json_line()?);
+            }
+            Ok(())
+        });
+        assert!(matches!(ending, Ok(Ending::Whole(_))), "{}", file.display());
+        assert_eq!((replay.totals().lost, replay.totals().unreadable), (0, 0));
+        (people, alerts)
+    }
+
+    fn lines(file: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(file).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_the_daemon_recorded_is_decided_as_it_was() {
+        let mut tiers = BTreeSet::new();
+        for file in recordings() {
+            let name = file.display();
+            let (people, alerts) = decisions(&file);
+            let expected = lines(&file.with_extension("decisions.txt"));
+            for (n, (decided, expected)) in people.iter().zip(&expected).enumerate() {
+                assert_eq!(decided, expected, "{name}: line {}", n + 1);
+            }
+            assert_eq!(people.len(), expected.len(), "{name}");
+            assert_eq!(
+                alerts,
+                lines(&file.with_extension("alerts.jsonl")),
+                "{name}"
+            );
+            assert_eq!(decisions(&file), (people, alerts), "{name}: and again");
+            let text = std::fs::read_to_string(&file).unwrap();
+            tiers.extend(
+                ["lsm", "cgroup"]
+                    .into_iter()
+                    .filter(|tier| text.contains(&format!("\"tier\":\"{tier}\""))),
+            );
+        }
+        assert_eq!(tiers.len(), 2, "a recording of each tier");
+    }
+
+    #[test]
+    fn a_changed_expectation_is_told_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let expected = dir.path().join("expected");
+        std::fs::write(&expected, "a\nb\nc\n").unwrap();
+        let compare = |lines: &[&str]| {
+            let mut comparison = Comparison::with(&expected).unwrap();
+            lines
+                .iter()
+                .for_each(|line| comparison.take((*line).into()));
+            let (count, first) = (comparison.count, comparison.differences.first().cloned());
+            (count, first, comparison.verdict().unwrap())
+        };
+        assert_eq!(compare(&["a", "b", "c"]), (0, None, Exit::Ok));
+        let (count, first, exit) = compare(&["a", "x", "c"]);
+        assert_eq!((count, exit), (1, Exit::Failure));
+        assert!(first.unwrap().contains("expected:2: expected b"));
+        assert_eq!(compare(&["a", "b"]).2, Exit::Failure);
+        assert_eq!(compare(&["a", "b", "c", "d"]).2, Exit::Failure);
+        let missing = Comparison::with(&dir.path().join("none")).err().unwrap();
+        assert!(missing.to_string().contains("expected decisions"));
+    }
+}
