@@ -34,6 +34,7 @@ pub mod model;
 pub mod namespace;
 pub mod netlink;
 pub mod probe;
+pub mod recording;
 pub mod scene;
 pub mod script;
 pub mod service;

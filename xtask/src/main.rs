@@ -5,8 +5,10 @@
 
 mod apt;
 mod bench;
+mod bless;
 mod build;
 mod demo;
+mod fuzz;
 mod kernels;
 mod paths;
 mod run;
@@ -43,6 +45,8 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Test(test::Test),
+    Bless(bless::Bless),
+    Fuzz(fuzz::Fuzz),
     Tiers(test::Tiers),
     Tidy(tidy::Tidy),
     Vm(vm::Vm),
@@ -58,6 +62,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bless(args) => bless::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Tiers(args) => test::run_tiers(&args),
         Command::Tidy(args) => tidy::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => vm::run(&args),

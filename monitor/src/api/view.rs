@@ -217,6 +217,18 @@ pub struct ModeChange {
     pub reason: String,
 }
 
+/// `POST /v1/recording`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordingOrder {
+    /// The command that asks for it; kept in the recording.
+    #[serde(default)]
+    pub command: String,
+    /// What it is for; kept in the recording.
+    #[serde(default)]
+    pub note: String,
+}
+
 /// What every refusal says.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Problem {

@@ -12,6 +12,8 @@ mod hooks;
 mod lines;
 mod mode;
 pub mod out;
+mod record;
+mod replay;
 mod run;
 mod status;
 pub mod table;
@@ -93,9 +95,14 @@ pub enum Command {
     /// Show workloads, their processes and what was learned about them.
     Workloads(Format),
     /// Show what workloads did, as the kernel reported it.
-    Events(Stream),
+    Events(events::Options),
     /// Show alerts.
     Alerts(Stream),
+    /// Decide a recording again, without a kernel, a daemon or privileges.
+    ///
+    /// Prints each event and each alert as the daemon decided it when the recording was made, and
+    /// about the recording itself on standard error.
+    Replay(replay::Options),
     /// Look at what was learned.
     #[command(subcommand)]
     Baseline(baseline::Command),
@@ -122,7 +129,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(format) => doctor::run(&global, format),
         Command::Status(format) => status::run(&global, format),
         Command::Workloads(format) => workloads::run(&global, format),
-        Command::Events(stream) => events::run(&global, &stream),
+        Command::Events(options) => events::run(&global, &options),
+        Command::Replay(options) => replay::run(&options),
         Command::Alerts(stream) => alerts::run(&global, &stream),
         Command::Baseline(command) => baseline::run(&global, &command),
         Command::Mode(options) => mode::run(&global, &options),
@@ -195,6 +203,9 @@ mod tests {
             "status --json",
             "workloads --json",
             "events --follow --limit 10 --workload a --json",
+            "events --record /x --note y --for 90s --max-size 64MiB",
+            "replay /x --alerts --json",
+            "replay /x --expect /y",
             "alerts -f -n 10 -w a",
             "baseline show a --json",
             "mode a",
@@ -221,6 +232,10 @@ mod tests {
             "mode a enforce --declare",
             "mode a paranoid",
             "events --limit x",
+            "events --record /x --follow",
+            "events --note y",
+            "events --record /x --max-size 5",
+            "replay",
         ] {
             let arguments: Vec<_> = line.split_whitespace().collect();
             assert_eq!(parse(&arguments).unwrap_err().exit_code(), 2, "{line}");

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use monitor_common::class::Mode;
 use slmguard_core::{
     decide::enforceable::gaps,
     time::rfc3339,
     workload::{family_name, mode_name, phase_name, role_name},
 };
+use tokio::sync::mpsc;
 
 use super::{engine::Engine, publish::no_such};
 use crate::{
@@ -185,6 +187,20 @@ impl Backend for Engine {
     ) -> Result<view::Mode, Refusal> {
         self.change_mode(workload, change, peer)
             .map(|state| mode_view(workload, &state))
+    }
+
+    fn record(
+        &self,
+        order: &view::RecordingOrder,
+        peer: Peer,
+    ) -> Result<mpsc::Receiver<Bytes>, Refusal> {
+        self.start_recording(order, peer)
+    }
+
+    fn end_recording(&self, reason: &str, peer: Peer) -> Result<(), Refusal> {
+        self.may_change(peer, "end a recording")?;
+        Self::end_recording(self, reason);
+        Ok(())
     }
 }
 

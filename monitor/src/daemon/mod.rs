@@ -15,6 +15,8 @@ mod modes;
 mod notify;
 mod publish;
 pub mod random;
+mod recorder;
+pub mod replay;
 mod state;
 pub mod threads;
 mod waiting;

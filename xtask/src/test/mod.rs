@@ -23,12 +23,13 @@ use clap::Args;
 use self::plan::{Entry, Outcome};
 use self::programs::Programs;
 use self::report::Report;
-use crate::{apt, build, kernels, paths, scene, setup, sh, tidy, ui, vm};
+use crate::{apt, build, fuzz, kernels, paths, scene, setup, sh, tidy, ui, vm};
 
 /// Runs everything that must pass; the last line is `N passed, N failed`.
 ///
 /// Without a flag: format, clippy, tidy, unit and property tests, end-to-end tests on this
-/// kernel, and the same on stock Debian 6.1 and 6.12 in QEMU. Flags choose parts.
+/// kernel, the same on stock Debian 6.1 and 6.12 in QEMU, and each fuzz target for a minute. Flags
+/// choose parts.
 #[derive(Args)]
 pub struct Test {
     /// Format, clippy, tidy, unit and property tests.
@@ -40,6 +41,9 @@ pub struct Test {
     /// End-to-end tests on stock kernels in QEMU.
     #[arg(long)]
     vm: bool,
+    /// Each fuzz target for a minute, and the check that fuzzing finds what there is.
+    #[arg(long)]
+    fuzz: bool,
     /// Disables each hook in turn and requires the test named for it to fail.
     #[arg(long)]
     mutants: bool,
@@ -72,6 +76,7 @@ pub fn run_tiers(_: &Tiers) -> Result<ExitCode> {
         unit: false,
         native: true,
         vm: true,
+        fuzz: false,
         mutants: false,
         kernel: vec![],
         file: vec![tiers::FILE.to_owned()],
@@ -84,12 +89,13 @@ pub fn run_tiers(_: &Tiers) -> Result<ExitCode> {
 pub fn run(args: &Test) -> Result<ExitCode> {
     ui::use_stdout();
     let since = Instant::now();
-    let all = !(args.unit || args.native || args.vm || args.mutants);
+    let all = !(args.unit || args.native || args.vm || args.fuzz || args.mutants);
     let mut report = Report::default();
     if all || args.unit {
         quick_checks(&mut report);
     }
-    if let Some(programs) = prepare(&mut report, all || args.unit) {
+    let programs = all || args.unit || args.native || args.vm || args.mutants;
+    if programs && let Some(programs) = prepare(&mut report, all || args.unit) {
         if all || args.unit {
             unit(&mut report, &programs, args);
         }
@@ -130,6 +136,9 @@ pub fn run(args: &Test) -> Result<ExitCode> {
             report.check("tests", "any test", false, "no test has such a name");
         }
     }
+    if (all && !args.narrowed()) || args.fuzz {
+        fuzzing(&mut report);
+    }
     report.settle_claims(all && !args.narrowed());
     ui::line(&format!("\n{} in all", ui::seconds(since.elapsed())));
     Ok(if report.close() {
@@ -137,6 +146,25 @@ pub fn run(args: &Test) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Every fuzz target for its minute.
+fn fuzzing(report: &mut Report) {
+    ui::section("fuzzing: each decoder and parser of untrusted bytes for a minute");
+    let Some(bins) = report.step("fuzz", "targets", fuzz::build()) else {
+        return;
+    };
+    report.step("fuzz", "self-check", fuzz::self_check(&bins));
+    let outcomes = fuzz::targets().and_then(|targets| fuzz::all(&bins, &targets, fuzz::SECONDS));
+    for outcome in report.step("fuzz", "run", outcomes).unwrap_or_default() {
+        let failure = outcome.failure.as_deref();
+        report.check(
+            "fuzz",
+            &outcome.target,
+            failure.is_none(),
+            failure.unwrap_or_default(),
+        );
+    }
 }
 
 /// Checks that need no build.

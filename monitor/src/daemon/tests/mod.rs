@@ -4,6 +4,7 @@
 mod flow;
 mod membership;
 mod modes;
+mod recording;
 
 use std::{
     collections::HashMap,
@@ -215,4 +216,12 @@ fn change(mode: &str, declare: bool) -> view::ModeChange {
 
 fn class(engine: &Engine, role: Role, phase: Phase) -> ClassId {
     engine.classes.id("a", role, phase).unwrap()
+}
+
+fn arrived(observation: Observation) -> threads::Input {
+    threads::Input::Observation(Box::new(threads::Arrival {
+        observation,
+        raw: None,
+        at: Instant::now(),
+    }))
 }
