@@ -27,6 +27,15 @@ pub struct Status {
     pub events: BTreeMap<String, u64>,
     /// Events that the rings had no room for.
     pub drops: u64,
+    /// Alerts that wait in memory because the store refuses them.
+    #[serde(default)]
+    pub alerts_waiting: u64,
+    /// Alerts that neither store nor memory had room for, since the start.
+    #[serde(default)]
+    pub alerts_lost: u64,
+    /// What the configuration leaves to be reported where this tier cannot deny, in sentences.
+    #[serde(default)]
+    pub unenforced: Vec<String>,
 }
 
 /// A workload in short.

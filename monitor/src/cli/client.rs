@@ -189,7 +189,8 @@ impl Client {
             Ok(Err(e)) => return Err(failed(format!("the daemon does not answer: {e}"))),
             Err(_) => {
                 return Err(failed(format!(
-                    "the daemon behind {} does not answer within {} s; is it stopped or overloaded?",
+                    "the daemon behind {} does not answer within {} s: is it stopped (then `kill \
+                     -CONT` it) or overloaded? What the kernel enforces goes on",
                     self.socket.display(),
                     PATIENCE.as_secs()
                 )));
@@ -229,6 +230,10 @@ impl Client {
                          member of the socket's group"
                 ),
             ),
+            ErrorKind::WouldBlock => failed(format!(
+                "the daemon at {socket} takes no connections: is it stopped (then `kill -CONT` \
+                 it) or overloaded? What the kernel enforces goes on"
+            )),
             _ => failed(format!("cannot reach the daemon at {socket}: {error}")),
         }
     }

@@ -113,7 +113,8 @@ pub enum Command {
     Config(config_check::Command),
     /// End enforcement: remove everything that was pinned in the kernel.
     ///
-    /// A daemon that is running keeps what it holds until it is stopped.
+    /// A daemon that is still running reports every hook as missing from then on; restart it to
+    /// guard again.
     Detach(Format),
     /// List the kernel programs, their tiers and their tests.
     #[command(hide = true)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use monitor_common::class::Mode;
 use slmguard_core::{
+    decide::enforceable::gaps,
     time::rfc3339,
     workload::{family_name, mode_name, phase_name, role_name},
 };
@@ -26,6 +27,8 @@ impl Backend for Engine {
         let degraded = self.degraded();
         let counters = self.guard().counters().unwrap_or_default();
         self.tidy_processes();
+        let (alerts_waiting, alerts_lost) = self.metrics.waiting_and_lost();
+        let gaps = gaps(&self.config.workloads, self.tier());
         let state = self.state();
         let processes = |name: &str| {
             state
@@ -59,6 +62,9 @@ impl Backend for Engine {
                 .map(|(kind, count)| (kind.to_owned(), count))
                 .collect(),
             drops: counters.iter().map(|(_, c)| c.dropped).sum(),
+            alerts_waiting,
+            alerts_lost,
+            unenforced: gaps.into_iter().map(|gap| gap.text).collect(),
         })
     }
 

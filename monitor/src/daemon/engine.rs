@@ -16,8 +16,8 @@ use std::{
 
 use monitor_common::hash::HashKey;
 use slmguard_core::{
-    alert::Severity, config::Config, decode::ClockOffset, observation::Observation,
-    workload::mode_from,
+    alert::Severity, config::Config, decide::enforceable::gaps, decode::ClockOffset,
+    observation::Observation, workload::mode_from,
 };
 
 use super::{
@@ -292,6 +292,12 @@ impl Engine {
                 format!("hook {} {what}{reason}", hook.hook)
             })
             .collect();
+        all.extend(
+            gaps(&self.config.workloads, self.tier)
+                .into_iter()
+                .filter(|gap| gap.breaks_a_rule)
+                .map(|gap| gap.text),
+        );
         all.extend(self.health().err());
         let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(problems.values().cloned());

@@ -200,7 +200,8 @@ impl State {
             standing.episodes += 1;
         }
         let slot = seen.time / SLOT;
-        if slot > standing.busy {
+        // Another minute, not a later one: the wall clock may have been set back.
+        if slot != standing.busy {
             standing.busy = slot;
             standing.episodes += 1;
         }

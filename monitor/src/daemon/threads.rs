@@ -3,7 +3,7 @@
 //! | thread | does | its input, when full |
 //! |---|---|---|
 //! | rings | drains the rings, decodes | the rings: the kernel drops and counts per hook |
-//! | pipeline | enriches, decides, learns, stores alerts | bounded channel: the rings thread waits |
+//! | pipeline | enriches, decides, learns, stores alerts | bounded channel: the rings thread waits; alerts that the store refuses wait in memory ([`super::waiting`]) |
 //! | file sink | outbox → JSON-lines file | the outbox on disk: grows |
 //! | keeper | saves, publishes, enrols, counts, now and then | nothing: it runs by the clock |
 //!
@@ -21,11 +21,7 @@ use std::{
 
 use slmguard_core::{decode::decode, observation::Observation};
 
-use super::{
-    counts::Counts,
-    engine::{NewAlert, SharedEngine},
-    recorder::Raw,
-};
+use super::{counts::Counts, engine::SharedEngine, recorder::Raw, waiting::Waiting};
 use crate::{
     enrich::cgroup::Cgroups,
     export::jsonl::{JsonLines, SINK},
@@ -44,8 +40,6 @@ pub(super) const BATCH: usize = 256;
 const IDLE: Duration = Duration::from_millis(500);
 /// How often the keeper looks whether something is due.
 const TICK: Duration = Duration::from_millis(250);
-/// Alerts that wait in memory while the store cannot take them.
-const WAITING: usize = 10_000;
 /// How long the sink waits after failures: first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -196,6 +190,11 @@ struct Sorter<'a> {
 
 impl Sorter<'_> {
     fn take(&mut self, bytes: &[u8]) {
+        if self.waiting.is_empty() {
+            // One offset for all that is sorted together: by it they are in the order of the
+            // kernel's clock, wherever somebody set the wall clock to meanwhile.
+            self.engine.set_clock();
+        }
         let clock = self.engine.clock_offset();
         let recording = self.engine.recording.load(Ordering::Relaxed);
         let raw = recording.then(|| Raw {
@@ -232,7 +231,7 @@ impl Sorter<'_> {
 
 /// The pipeline thread. Ends when the rings thread has.
 pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
-    let mut waiting: Vec<NewAlert> = vec![];
+    let mut waiting = Waiting::default();
     loop {
         engine.beat();
         let mut next = receiver.recv_timeout(IDLE);
@@ -247,7 +246,9 @@ pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
                         raw,
                         at,
                     } = *arrival;
-                    waiting.extend(engine.ingest(observation, raw.as_ref(), at));
+                    if let Some(alert) = engine.ingest(observation, raw.as_ref(), at) {
+                        waiting.push(alert);
+                    }
                 }
                 Ok(Input::Unreadable(raw)) => engine.keep_unreadable(&raw),
                 Ok(Input::Mark(n)) => {
@@ -263,29 +264,13 @@ pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
             }
             next = receiver.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
-        store(engine, &mut waiting);
+        waiting.store(engine);
         if let Some(mark) = mark {
             engine.barrier.reached(mark);
         }
         if ended {
+            waiting.give_up();
             return;
-        }
-    }
-}
-
-/// Stores what waits; what cannot be stored waits on, up to a limit.
-fn store(engine: &SharedEngine, waiting: &mut Vec<NewAlert>) {
-    match engine.store_alerts(waiting) {
-        Ok(()) => {
-            if !waiting.is_empty() {
-                engine.problem("store", None);
-            }
-            waiting.clear();
-        }
-        Err(e) => {
-            let excess = waiting.len().saturating_sub(WAITING);
-            waiting.drain(..excess);
-            engine.problem("store", Some(format!("alerts cannot be stored: {e}")));
         }
     }
 }
@@ -371,7 +356,6 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             );
         }
         if count.now() {
-            engine.set_clock();
             engine.merge_counts(&mut counts);
             engine.tidy_processes();
             engine.measure_baseline();

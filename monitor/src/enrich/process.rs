@@ -165,7 +165,8 @@ impl ProcessTable {
             }
         }
         self.processes
-            .retain(|_, p| p.ended.is_none_or(|ended| now < ended + KEEP_ENDED));
+            // Either way: a clock that was set back must not keep them until it is caught up with.
+            .retain(|_, p| p.ended.is_none_or(|ended| now.abs_diff(ended) < KEEP_ENDED));
         self.make_room();
     }
 
