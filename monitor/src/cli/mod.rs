@@ -13,6 +13,8 @@ mod hooks;
 mod lines;
 mod mode;
 pub mod out;
+mod record;
+mod replay;
 mod run;
 mod status;
 pub mod table;
@@ -105,9 +107,14 @@ pub enum Command {
     /// Show workloads, their processes and what was learned about them.
     Workloads(Format),
     /// Show what workloads did, as the kernel reported it.
-    Events(Stream),
+    Events(events::Options),
     /// Show alerts.
     Alerts(Stream),
+    /// Decide a recording again, without a kernel, a daemon or privileges.
+    ///
+    /// Prints each event and each alert as the daemon decided it when the recording was made, and
+    /// about the recording itself on standard error.
+    Replay(replay::Options),
     /// Look at what was learned.
     #[command(subcommand)]
     Baseline(baseline::Command),
@@ -118,7 +125,8 @@ pub enum Command {
     Config(config_check::Command),
     /// End enforcement: remove everything that was pinned in the kernel.
     ///
-    /// A daemon that is running keeps what it holds until it is stopped.
+    /// A daemon that is still running reports every hook as missing from then on; restart it to
+    /// guard again.
     Detach(Format),
     /// List the kernel programs, their tiers and their tests.
     #[command(hide = true)]
@@ -134,7 +142,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(format) => doctor::run(&global, format),
         Command::Status(format) => status::run(&global, format),
         Command::Workloads(format) => workloads::run(&global, format),
-        Command::Events(stream) => events::run(&global, &stream),
+        Command::Events(options) => events::run(&global, &options),
+        Command::Replay(options) => replay::run(&options),
         Command::Alerts(stream) => alerts::run(&global, &stream),
         Command::Baseline(command) => baseline::run(&global, &command),
         Command::Mode(options) => mode::run(&global, &options),
@@ -212,6 +221,9 @@ mod tests {
             "status --json",
             "workloads --json",
             "events --follow --limit 10 --workload a --json",
+            "events --record /x --note y --for 90s --max-size 64MiB",
+            "replay /x --alerts --json",
+            "replay /x --expect /y",
             "alerts -f -n 10 -w a",
             "baseline show a --json",
             "mode a",
@@ -242,6 +254,10 @@ mod tests {
             "mode a enforce --declare",
             "mode a paranoid",
             "events --limit x",
+            "events --record /x --follow",
+            "events --note y",
+            "events --record /x --max-size 5",
+            "replay",
         ] {
             let arguments: Vec<_> = line.split_whitespace().collect();
             assert_eq!(parse(&arguments).unwrap_err().exit_code(), 2, "{line}");

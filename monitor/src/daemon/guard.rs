@@ -11,7 +11,7 @@ use monitor_common::{
 };
 use slmguard_core::decide::policy::PolicyImage;
 
-use crate::kernel::{EnrolRule, HookStatus, Kernel, KernelError};
+use crate::kernel::{EnrolRule, HookStatus, Kernel, KernelError, cost::Cost};
 
 /// The kernel side, loaded and attached.
 pub trait Guard: Send + 'static {
@@ -19,6 +19,8 @@ pub trait Guard: Send + 'static {
     fn tier(&self) -> &'static str;
     /// Every hook.
     fn hooks(&self) -> Vec<HookStatus>;
+    /// What each attached hook's program has cost, while the kernel counts it.
+    fn costs(&self) -> Vec<(Hook, Cost)>;
     /// Counters of every hook.
     fn counters(&self) -> Result<Vec<(Hook, HookCounters)>, KernelError>;
     /// Says what a class is.
@@ -71,6 +73,9 @@ impl Guard for Shared {
     }
     fn hooks(&self) -> Vec<HookStatus> {
         self.lock().hooks()
+    }
+    fn costs(&self) -> Vec<(Hook, Cost)> {
+        self.lock().costs()
     }
     fn counters(&self) -> Result<Vec<(Hook, HookCounters)>, KernelError> {
         self.lock().counters()

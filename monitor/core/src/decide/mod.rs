@@ -5,6 +5,7 @@
 
 pub mod automaton;
 pub mod endpoint_rule;
+pub mod enforceable;
 pub mod invariants;
 pub mod pattern;
 pub mod policy;

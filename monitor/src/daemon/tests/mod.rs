@@ -5,6 +5,7 @@ mod flow;
 mod launch;
 mod membership;
 mod modes;
+mod recording;
 
 use std::{
     collections::HashMap,
@@ -30,7 +31,7 @@ use slmguard_core::{
 use super::{guard::Guard, *};
 use crate::{
     api::{Backend, Peer, Query, Refusal},
-    kernel::{EnrolRule, KernelError},
+    kernel::{EnrolRule, KernelError, cost::Cost},
 };
 
 const KEY: HashKey = HashKey { k0: 3, k1: 4 };
@@ -61,6 +62,9 @@ impl Fake {
 }
 
 impl Guard for Fake {
+    fn costs(&self) -> Vec<(Hook, Cost)> {
+        vec![]
+    }
     fn tier(&self) -> &'static str {
         "cgroup"
     }
@@ -222,4 +226,12 @@ fn change(mode: &str, declare: bool) -> view::ModeChange {
 
 fn class(engine: &Engine, role: Role, phase: Phase) -> ClassId {
     engine.classes.id("a", role, phase).unwrap()
+}
+
+fn arrived(observation: Observation) -> threads::Input {
+    threads::Input::Observation(Box::new(threads::Arrival {
+        observation,
+        raw: None,
+        at: Instant::now(),
+    }))
 }
