@@ -601,7 +601,7 @@ fn a_drop_in_for_a_unit_is_one_that_systemd_takes() -> Result<()> {
         said(&output)
     );
     assert!(
-        drop_in.contains("--role server -- /bin/sleep    1\n"),
+        drop_in.contains("--role server -- /bin/sleep  1\n"),
         "{drop_in}"
     );
     trial.file("scene.service.d/slmguard.conf", &drop_in)?;
