@@ -16,6 +16,7 @@
 //! | [`service`], [`child`], [`cgroup`], [`wait`] | processes that are kept running, and waiting for them |
 //! | [`scene`] | all of that together |
 //! | [`daemon`], [`command`] | the guard and its command line |
+//! | [`servers`] | inference servers of different make |
 //! | [`probe`], [`trial`] | the bench of the end-to-end tests |
 //! | [`demo`] | the play with eight acts |
 
@@ -34,6 +35,7 @@ pub mod netlink;
 pub mod probe;
 pub mod scene;
 pub mod script;
+pub mod servers;
 pub mod service;
 pub mod tools;
 pub mod trial;

@@ -10,6 +10,7 @@ mod kernels;
 mod paths;
 mod run;
 mod scene;
+mod servers;
 mod setup;
 mod sh;
 mod test;
@@ -41,6 +42,7 @@ enum Command {
     Run(run::Run),
     Demo(demo::Demo),
     Test(test::Test),
+    Servers(servers::Servers),
     Tidy(tidy::Tidy),
     Vm(vm::Vm),
     #[command(hide = true)]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Servers(args) => servers::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tidy(args) => tidy::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => vm::run(&args),
         Command::Plan(args) => test::plan::run(&args).map(|()| ExitCode::SUCCESS),
