@@ -1,7 +1,7 @@
 //! A cgroup of a test's own in the cgroup v2 tree.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -50,6 +50,11 @@ impl Cgroup {
     pub fn path(&self) -> String {
         let below = self.path.strip_prefix(&self.mount).unwrap_or(&self.path);
         format!("/{}", below.display())
+    }
+
+    /// Where the whole tree is mounted.
+    pub fn tree(&self) -> &Path {
+        &self.mount
     }
 
     /// Moves a process into it.

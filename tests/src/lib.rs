@@ -13,7 +13,7 @@
 //! | [`namespace`], [`netlink`] | where everything lives |
 //! | [`victim`], [`world`], [`dns`] | who is attacked, and the evidence |
 //! | [`agent`], [`tools`], [`http`] | the agent and what it can do |
-//! | [`service`], [`child`], [`cgroup`], [`wait`] | processes that are kept running, and waiting for them |
+//! | [`service`], [`child`], [`cgroup`], [`container`], [`wait`] | processes that are kept running, and waiting for them |
 //! | [`scene`] | all of that together |
 //! | [`daemon`], [`command`] | the guard and its command line |
 //! | [`servers`] | inference servers of different make |
@@ -24,6 +24,7 @@ pub mod agent;
 pub mod cgroup;
 pub mod child;
 pub mod command;
+pub mod container;
 pub mod daemon;
 pub mod demo;
 pub mod dns;
