@@ -15,7 +15,7 @@
 //! | [`agent`], [`tools`], [`http`] | the agent and what it can do |
 //! | [`service`], [`child`], [`cgroup`], [`container`], [`wait`] | processes that are kept running, and waiting for them |
 //! | [`scene`] | all of that together |
-//! | [`daemon`], [`command`] | the guard and its command line |
+//! | [`daemon`], [`command`], [`other`] | the guard, its command line, other tools beside it |
 //! | [`servers`] | inference servers of different make |
 //! | [`probe`], [`trial`] | the bench of the end-to-end tests |
 //! | [`demo`] | the play with eight acts |
@@ -33,6 +33,7 @@ pub mod http;
 pub mod model;
 pub mod namespace;
 pub mod netlink;
+pub mod other;
 pub mod probe;
 pub mod scene;
 pub mod script;
