@@ -15,6 +15,30 @@ pub const PROBE_BOUND: ClassId = 2;
 /// First class that a workload can get.
 pub const FIRST: ClassId = 3;
 
+/// Marks the entry of a process that is no member yet and becomes one by its next exec, whatever it
+/// executes: the rest of the entry is the class that it gets. Given by the daemon to a launcher that
+/// asked for it; not inherited by fork, gone with the process. For every hook but exec its holder is
+/// not ours.
+pub const TICKET: ClassId = 0x8000;
+/// What the enrolment rule of the launcher itself gives: no class, whatever other rules say.
+pub const LAUNCHER: ClassId = TICKET;
+
+/// The class that an entry is a ticket for; [`NONE`] if it is no ticket.
+#[inline(always)]
+pub const fn ticket(entry: ClassId) -> ClassId {
+    if entry & TICKET == 0 {
+        NONE
+    } else {
+        entry & !TICKET
+    }
+}
+
+/// The class that an entry makes its process a member of; [`NONE`] for a ticket.
+#[inline(always)]
+pub const fn membership(entry: ClassId) -> ClassId {
+    if entry & TICKET == 0 { entry } else { NONE }
+}
+
 /// Kind of process inside a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -110,35 +134,56 @@ pub struct Class {
     pub phase: u8,
 }
 assert_layout!(Class, 8);
-const _: () = assert!(MAX_CLASSES <= u16::MAX as u32);
+const _: () = assert!(MAX_CLASSES <= TICKET as u32);
 
 /// Family of operations that has a mode of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Family {
-    /// connect and unconnected send.
+    /// connect and unconnected send, by address.
     Destination = 0,
     /// Opening for reading.
     Read = 1,
-    /// Opening for writing.
+    /// Opening for writing, and changing what a directory holds.
     Write = 2,
     /// Starting a program.
     Exec = 3,
+    /// Unix sockets, by path or abstract name.
+    Unix = 4,
+    /// Listening.
+    Listen = 5,
+    /// Names that are looked up.
+    Name = 6,
+    /// Parts of the kernel that few need ([`crate::facility::Facility`]).
+    Facility = 7,
 }
+
+/// Number of families; the control word has room for eight.
+pub const FAMILIES: usize = 8;
+
 impl Family {
     /// Every family, in order.
-    pub const ALL: [Self; 4] = [Self::Destination, Self::Read, Self::Write, Self::Exec];
-    /// The value for a byte read from the kernel, if it is one.
-    pub const fn from_u8(v: u8) -> Option<Self> {
-        match v {
-            0 => Some(Self::Destination),
-            1 => Some(Self::Read),
-            2 => Some(Self::Write),
-            3 => Some(Self::Exec),
-            _ => None,
-        }
-    }
+    pub const ALL: [Self; FAMILIES] = [
+        Self::Destination,
+        Self::Read,
+        Self::Write,
+        Self::Exec,
+        Self::Unix,
+        Self::Listen,
+        Self::Name,
+        Self::Facility,
+    ];
 }
+from_u8!(Family {
+    Destination,
+    Read,
+    Write,
+    Exec,
+    Unix,
+    Listen,
+    Name,
+    Facility
+});
 
 /// What applies to a class now, in one word: a swap of policy and mode is one store.
 ///
@@ -159,8 +204,8 @@ impl Control {
 
     /// A control word with one mode for every family.
     pub const fn new(policy: u32, mode: Mode, flags: u64) -> Self {
-        let m = mode as u64;
-        Self(policy as u64 | (m | m << 2 | m << 4 | m << 6) << 32 | flags)
+        // The same two bits eight times.
+        Self(policy as u64 | (mode as u64 * 0x5555) << 32 | flags)
     }
     /// The same with another mode for one family.
     pub const fn with_mode(self, family: Family, mode: Mode) -> Self {
@@ -187,6 +232,13 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ticket_is_no_membership() {
+        assert_eq!((ticket(7 | TICKET), membership(7 | TICKET)), (7, NONE));
+        assert_eq!((ticket(7), membership(7)), (NONE, 7));
+        assert_eq!((ticket(LAUNCHER), membership(LAUNCHER)), (NONE, NONE));
+    }
 
     #[test]
     fn a_control_word_keeps_its_parts_apart() {

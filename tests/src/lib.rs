@@ -18,9 +18,11 @@
 //! | [`daemon`], [`command`], [`other`] | the guard, its command line, other tools beside it |
 //! | [`servers`] | inference servers of different make |
 //! | [`probe`], [`trial`] | the bench of the end-to-end tests |
+//! | [`bench`] | what the guard costs |
 //! | [`demo`] | the play with eight acts |
 
 pub mod agent;
+pub mod bench;
 pub mod cgroup;
 pub mod child;
 pub mod command;
@@ -35,6 +37,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod other;
 pub mod probe;
+pub mod recording;
 pub mod scene;
 pub mod script;
 pub mod servers;

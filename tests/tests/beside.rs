@@ -59,8 +59,8 @@ fn connects(first: First) -> Result<()> {
     assert!(other.count()? > before, "theirs goes on counting");
     assert_eq!(trial.world.attacker.evidence()?.connections, 1);
 
-    other.deny_address(WEATHER)?;
     let arrived = trial.world.weather.evidence()?;
+    other.deny_address(WEATHER)?;
     assert_eq!(
         probe.ask(&known)?,
         Fate::EPERM,

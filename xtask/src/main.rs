@@ -4,8 +4,11 @@
 //! thing a newcomer builds.
 
 mod apt;
+mod bench;
+mod bless;
 mod build;
 mod demo;
+mod fuzz;
 mod kernels;
 mod paths;
 mod run;
@@ -41,8 +44,12 @@ enum Command {
     Build(build::Build),
     Run(run::Run),
     Demo(demo::Demo),
+    Bench(bench::Bench),
     Test(test::Test),
     Servers(servers::Servers),
+    Bless(bless::Bless),
+    Fuzz(fuzz::Fuzz),
+    Tiers(test::Tiers),
     Tidy(tidy::Tidy),
     Vm(vm::Vm),
     #[command(hide = true)]
@@ -55,8 +62,12 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Servers(args) => servers::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bless(args) => bless::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Tiers(args) => test::run_tiers(&args),
         Command::Tidy(args) => tidy::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => vm::run(&args),
         Command::Plan(args) => test::plan::run(&args).map(|()| ExitCode::SUCCESS),

@@ -13,7 +13,10 @@ pub mod config;
 pub mod decide;
 pub mod decision;
 pub mod decode;
+pub mod fact;
 pub mod observation;
+pub mod procfs;
+pub mod recording;
 #[cfg(test)]
 mod testing;
 pub mod text;

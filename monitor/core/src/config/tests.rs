@@ -213,7 +213,7 @@ prop_compose! {
 
 prop_compose! {
     fn workload()(name in ".{0,8}", mode in "(learn|.{0,4})", processes in proptest::collection::vec(process(), 0..4), rule in "[\\[\\]/*:.0-9a-z\\\\{}]{0,16}", role in ".{0,6}") -> Workload {
-        let rules = Rules { connect: vec![rule.clone()], read: vec![format!("/{rule}")], write: vec![rule.clone()], exec: vec![rule.clone()] };
+        let rules = Rules { connect: vec![rule.clone()], read: vec![format!("/{rule}")], write: vec![rule.clone()], exec: vec![rule.clone()], unix: vec![rule.clone(), format!("@{rule}")], listen: vec![rule.clone()], facilities: vec![rule.clone()] };
         Workload { name, mode, processes, allow: rules.clone(), deny: rules, undeniable: [(role, rule)].into() }
     }
 }
@@ -259,4 +259,23 @@ fn the_alert_in_the_documentation_is_one_we_would_send() {
     let page = include_str!("../../../../docs/events.md");
     let golden = include_str!("../alert/golden/connect_blocked.json");
     assert_eq!(blocks(page, "json").concat().trim(), golden.trim());
+}
+
+#[test]
+fn rules_that_do_not_fit_into_the_kernel_are_named() {
+    let many: Vec<String> = (0..20_000)
+        .map(|n| format!("\"10.1.{}.{}:443/tcp\"", n / 256, n % 256))
+        .collect();
+    let text = format!(
+        "[[workload]]\nname = \"a\"\n[workload.allow]\nconnect = [{}]\n[[workload.process]]\n\
+         role = \"tool\"\nexe = \"/bin/x\"\n",
+        many.join(", ")
+    );
+    let found = validate(&toml::from_str(&text).unwrap());
+    assert_eq!(found.len(), 1, "{found:?}");
+    let message = found[0].to_string();
+    assert!(
+        message.starts_with("workload[0]: ") && message.contains("first that does not fit"),
+        "{message}"
+    );
 }
