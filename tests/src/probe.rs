@@ -141,14 +141,24 @@ impl Probe {
         if let Some(user) = launch.user {
             command.uid(user).gid(user);
         }
+        command.env_clear();
+        Self::speak(command)
+    }
+
+    /// Starts a probe by another program, such as a container runtime, that
+    /// hands its standard input and output on, and ends as the probe does.
+    pub fn start_by(namespace: &Namespace, command: Command) -> Result<Self> {
+        namespace.run(move || Self::speak(command))?
+    }
+
+    fn speak(mut command: Command) -> Result<Self> {
         command
-            .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = child::tie(&mut command, Signal::SIGKILL)
             .spawn()
-            .with_context(|| format!("start the probe {}", program.display()))?;
+            .with_context(|| format!("start the probe: {command:?}"))?;
         let orders = child.stdin.take().context("the probe's standard input")?;
         let output = child.stdout.take().context("the probe's standard output")?;
         let (lines, answers) = channel();
@@ -195,7 +205,9 @@ impl Probe {
             Err(RecvTimeoutError::Timeout) => bail!("the probe did not answer to {order:?}"),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self.child.wait().context("wait for the probe")?;
-                match status.signal() {
+                // A runtime tells of a signal as shells do.
+                let signal = status.signal().or(status.code().map(|code| code - 128));
+                match signal.filter(|&signal| signal > 0) {
                     Some(signal) => Ok(Fate::Killed(signal)),
                     None => bail!("the probe ended with {status} at {order:?}"),
                 }
