@@ -54,6 +54,12 @@ hooks! {
     LsmConnect = "lsm_connect",
     /// LSM `socket_sendmsg`.
     LsmSendmsg = "lsm_sendmsg",
+    /// cgroup `sock_ops`, when a TCP socket begins to listen.
+    TcpListen = "tcp_listen",
+    /// cgroup `sock_ops`, when a TCP socket connects.
+    TcpCaller = "tcp_caller",
+    /// cgroup `sock_release`.
+    ListenRelease = "listen_release",
 }
 
 impl Hook {

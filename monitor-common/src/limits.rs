@@ -16,6 +16,8 @@ pub const MAX_DESTINATIONS: u32 = 65_536;
 pub const MAX_TRANSITIONS: u32 = 262_144;
 /// Names (abstract unix sockets) over all policies.
 pub const MAX_NAMES: u32 = 16_384;
+/// Ports that members listen on.
+pub const MAX_LISTENERS: u32 = 4096;
 /// Executables that can start a workload.
 pub const MAX_EXECUTABLES: u32 = 1024;
 /// Arguments that can start a workload, over all executables.

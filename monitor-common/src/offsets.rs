@@ -126,6 +126,26 @@ offsets! {
     socket_sk = "socket.sk",
     /// IP protocol of a socket.
     sk_protocol = "sock.sk_protocol",
+    /// Local port of a socket, host byte order.
+    sk_num = "sock.__sk_common.skc_num",
+    /// Thread id.
+    task_pid = "task_struct.pid",
+    /// Name of a thread.
+    task_comm = "task_struct.comm",
+    /// Credentials.
+    task_cred = "task_struct.cred",
+    /// User of credentials, in the initial user namespace.
+    cred_uid = "cred.uid",
+    /// Control groups of a task.
+    task_cgroups = "task_struct.cgroups",
+    /// Control group of the second version.
+    css_set_cgroup = "css_set.dfl_cgrp",
+    /// Directory of a control group.
+    cgroup_node = "cgroup.kn",
+    /// Its number.
+    node_id = "kernfs_node.id",
+    /// Program that an address space belongs to.
+    mm_exe_file = "mm_struct.exe_file",
 }
 const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::PATHS.len());
 
@@ -141,7 +161,7 @@ mod tests {
             assert!(path.contains('.'), "{path}");
         }
         assert_eq!(
-            (o.task_tgid, o.sk_protocol as usize),
+            (o.task_tgid, o.mm_exe_file as usize),
             (0, Offsets::PATHS.len() - 1)
         );
         assert!(!o.set("no_such_member", 1));

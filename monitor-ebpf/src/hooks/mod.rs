@@ -1,9 +1,12 @@
 //! The hooks, one file per family. Each is thin: is it ours, what does the policy say, tell, act.
 
+mod accept;
 mod bind;
 mod connect;
 mod exec;
+mod listen;
 mod open;
 mod process;
 mod send;
 mod sys_exit;
+mod tcp;

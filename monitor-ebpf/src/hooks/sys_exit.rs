@@ -9,15 +9,9 @@ use monitor_common::hook::Hook;
 use super::open;
 use crate::{
     arch::{self, Call},
-    offsets::HOOKS_ON,
+    offsets::on,
     watch,
 };
-
-/// Whether a family's part is wanted: known at load, so that the verifier drops what is not.
-#[inline(always)]
-fn on(hook: Hook) -> bool {
-    HOOKS_ON.load() & 1 << hook as u64 != 0
-}
 
 /// Sees: the end of every system call; acts on those that a family asks for.
 /// Why here: the kernel's own objects (a file in the descriptor table) are there, so that no user

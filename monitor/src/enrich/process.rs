@@ -57,6 +57,10 @@ impl ProcessTable {
     /// Takes note of what an observation says about processes, and returns who did it.
     pub fn observe(&mut self, observation: &Observation) -> ProcessInfo {
         let pid = observation.process.pid;
+        if let Fact::Caller { .. } = observation.fact {
+            // Not a member: looked at and forgotten.
+            return self.describe(observation);
+        }
         self.ensure(observation);
         match &observation.fact {
             Fact::Fork { child } => self.fork(observation, *child),
@@ -176,16 +180,7 @@ impl ProcessTable {
         {
             return;
         }
-        let mut info = self.read(key);
-        info.uid = observation.uid;
-        if info.exe.is_empty() {
-            info.exe = observation.comm.clone();
-        }
-        let guess = self.proc.cgroup(key.pid);
-        info.cgroup = match self.cgroups.path(observation.cgroup, guess) {
-            Some(path) => escape(path.as_bytes()),
-            None => format!("#{}", observation.cgroup),
-        };
+        let info = self.describe(observation);
         let scope = observation.scope.clone();
         self.processes.insert(
             key.pid,
@@ -196,6 +191,22 @@ impl ProcessTable {
             },
         );
         self.make_room();
+    }
+
+    /// The process of an observation, whether or not it still lives.
+    fn describe(&mut self, observation: &Observation) -> ProcessInfo {
+        let key = observation.process;
+        let mut info = self.read(key);
+        info.uid = observation.uid;
+        if info.exe.is_empty() {
+            info.exe = observation.comm.clone();
+        }
+        let guess = self.proc.cgroup(key.pid);
+        info.cgroup = match self.cgroups.path(observation.cgroup, guess) {
+            Some(path) => escape(path.as_bytes()),
+            None => format!("#{}", observation.cgroup),
+        };
+        info
     }
 
     fn fork(&mut self, observation: &Observation, child: ProcessKey) {

@@ -12,6 +12,8 @@ pub enum Attach {
     RawTracepoint(&'static str),
     /// As a part of the one program at raw tracepoint `sys_exit`.
     SysExit,
+    /// As a part of the one program for TCP, at the root of the cgroup v2 hierarchy.
+    SockOps,
     /// To the root of the cgroup v2 hierarchy.
     CgroupSockAddr,
     /// To the root of the cgroup v2 hierarchy.
@@ -102,6 +104,18 @@ const OPENED: &[&str] = &["file_mode"];
 const PROGRAM: &[&str] = &["bprm_file"];
 /// From a socket to its protocol.
 const SOCKET: &[&str] = &["socket_sk", "sk_protocol"];
+/// Who runs, where no helper tells.
+const WHO: &[&str] = &[
+    "task_tgid",
+    "task_pid",
+    "task_comm",
+    "task_cred",
+    "cred_uid",
+    "task_cgroups",
+    "css_set_cgroup",
+    "cgroup_node",
+    "node_id",
+];
 /// From a message to its destination.
 const MESSAGE: &[&str] = &["msg_name", "msg_namelen"];
 
@@ -269,6 +283,29 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
             Attach::Lsm("socket_sendmsg"),
         )
     },
+    Row {
+        guards: "a server that listens is held to its serving policy; which ports members listen on",
+        needs: &[WHO],
+        test: "process::a_server_that_listens_is_in_phase_serve",
+        ..row(Hook::TcpListen, "tcp_listen", "listen", Attach::SockOps)
+    },
+    Row {
+        guards: "who on this host calls a member's port",
+        needs: &[WHO],
+        test: "accept::a_caller_on_this_host_is_named",
+        ..row(Hook::TcpCaller, "tcp_caller", "accept", Attach::SockOps)
+    },
+    Row {
+        guards: "a port that nobody listens on any more is not taken for a member's",
+        needs: &[&["sk_num"]],
+        test: "accept::a_port_that_was_closed_has_no_callers",
+        ..row(
+            Hook::ListenRelease,
+            "listen_release",
+            "listen",
+            Attach::CgroupSock,
+        )
+    },
 ];
 
 impl Row {
@@ -283,6 +320,19 @@ impl Row {
 
 /// The program that the [`Attach::SysExit`] hooks are parts of.
 pub const SYS_EXIT: &str = "sys_exit";
+/// The program that the [`Attach::SockOps`] hooks are parts of.
+pub const SOCK_OPS: &str = "tcp";
+
+impl Attach {
+    /// The program that several hooks are parts of, if this is such a hook.
+    pub fn shared(self) -> Option<&'static str> {
+        match self {
+            Self::SysExit => Some(SYS_EXIT),
+            Self::SockOps => Some(SOCK_OPS),
+            _ => None,
+        }
+    }
+}
 
 /// Row of a hook.
 pub fn row_of(hook: Hook) -> &'static Row {

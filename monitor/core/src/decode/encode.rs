@@ -2,7 +2,7 @@
 //! layouts in [`monitor_common::event`], byte by byte, independently of the reader.
 
 use monitor_common::{
-    event::{Header, connect::ConnectEvent, process::*},
+    event::{Header, accept::*, connect::ConnectEvent, process::*},
     limits::EVENT_ARGV,
 };
 
@@ -87,5 +87,51 @@ pub fn exec(h: &Header, inode: (u64, u64), after: u16, argv: &[u8], path: &[u8])
     room[..argv.len()].copy_from_slice(argv);
     b.extend(room);
     b.extend(path);
+    finish(b)
+}
+
+pub fn caller(e: &CallerEvent) -> Vec<u8> {
+    let mut b = header(&e.header);
+    b.extend(e.address);
+    b.extend(e.device.to_le_bytes());
+    b.extend(e.inode.to_le_bytes());
+    b.extend(e.port.to_le_bytes());
+    b.extend(e.server.to_le_bytes());
+    b.extend([e.protocol, e.ip]);
+    b.extend(e.zero.to_le_bytes());
+    finish(b)
+}
+
+pub fn accept(e: &AcceptEvent) -> Vec<u8> {
+    let mut b = header(&e.header);
+    b.extend(e.peer);
+    b.extend(e.local);
+    b.extend(e.cookie.to_le_bytes());
+    b.extend(e.peer_port.to_le_bytes());
+    b.extend(e.local_port.to_le_bytes());
+    b.extend(e.peer_uid.to_le_bytes());
+    b.extend([e.protocol, e.ip]);
+    b.extend(e.zero);
+    finish(b)
+}
+
+pub fn unix(h: &Header, place: u8, name: &[u8]) -> Vec<u8> {
+    let mut b = header(h);
+    for v in [1_u64, 2, 0xdead] {
+        b.extend(v.to_le_bytes());
+    }
+    b.extend([place, 1]);
+    b.extend([0; 4]);
+    b.extend((name.len() as u16).to_le_bytes());
+    b.extend(name);
+    finish(b)
+}
+
+pub fn facility(h: &Header, facility: u32, detail: [u32; 3]) -> Vec<u8> {
+    let mut b = header(h);
+    b.extend(facility.to_le_bytes());
+    for v in detail {
+        b.extend(v.to_le_bytes());
+    }
     finish(b)
 }
