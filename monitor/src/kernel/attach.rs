@@ -102,7 +102,7 @@ pub fn attach(
 }
 
 /// Name of the program that a hook is, or is a part of.
-fn program_name(row: &Row) -> &'static str {
+pub fn program_name(row: &Row) -> &'static str {
     row.attach.shared().unwrap_or(row.name)
 }
 
