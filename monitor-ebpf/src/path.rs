@@ -64,6 +64,10 @@ pub struct Scratch {
     pub argument_full: u64,
     pub argument_base: u64,
     pub argument_bits: u64,
+    /// The name that was looked at last, and what is made of it: kept here, because what the
+    /// verifier does not track cannot multiply its states.
+    pub found: FileId,
+    pub permissions: Permissions,
     /// Where open and exec events are built.
     pub event: ExecEvent,
     /// The last name written may reach behind the path.

@@ -1,6 +1,6 @@
 //! Child processes: ones that cannot outlive their parent, and bare forks.
 //!
-//! The only file of this crate with unsafe code.
+//! Unsafe, as few files of this crate are.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -16,8 +16,8 @@
 //! | [`service`], [`child`], [`cgroup`], [`wait`] | processes that are kept running, and waiting for them |
 //! | [`scene`] | all of that together |
 //! | [`daemon`], [`command`] | the guard and its command line |
-//! | [`probe`], [`trial`] | the bench of the end-to-end tests |
-//! | [`demo`] | the play with eight acts |
+//! | [`probe`], [`trial`], [`raw`] | the bench of the end-to-end tests |
+//! | [`demo`] | the play with ten acts |
 
 pub mod agent;
 pub mod cgroup;
@@ -32,6 +32,7 @@ pub mod model;
 pub mod namespace;
 pub mod netlink;
 pub mod probe;
+pub mod raw;
 pub mod scene;
 pub mod script;
 pub mod service;

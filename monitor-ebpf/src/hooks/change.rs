@@ -20,7 +20,7 @@ use crate::{
     facility,
     maps::SCRATCH,
     offsets::{OFFSETS, read},
-    path::{self, FileId, Permissions, Place, Scratch},
+    path::{self, Permissions, Place, Scratch},
     verdict::{Means, judge, lsm_return, worse},
     watch::{self, Member},
 };
@@ -176,16 +176,32 @@ fn below(hook: Hook, action: Action, directory: u64, dentry: u64) -> i32 {
     }
 }
 
-/// A name, and what policy and invariants make of it.
-type Found = (FileId, Permissions);
+/// Looks at a name: what it is and what policy and invariants make of it is left in the scratch.
+/// Not 1 if it cannot be told. A function of its own, so that the verifier forgets how it went.
+#[inline(never)]
+fn walk(scratch: *mut Scratch, mount: u64, dentry: u64, policy: u32) -> u64 {
+    let Some(id) = path::identify_name(Place { mount, dentry }) else {
+        return 0;
+    };
+    let Some(p) = path::permissions(scratch, &id, policy) else {
+        return 0;
+    };
+    // SAFETY: the task's own storage, checked by the caller.
+    unsafe {
+        (*scratch).found = id;
+        (*scratch).permissions = p;
+    }
+    1
+}
 
 #[inline(always)]
-fn look(scratch: *mut Scratch, place: Option<Place>, policy: u32) -> Option<Found> {
-    if scratch.is_null() {
+fn look(scratch: *mut Scratch, place: Option<Place>, policy: u32) -> Option<Permissions> {
+    let place = place?;
+    if scratch.is_null() || walk(scratch, place.mount, place.dentry, policy) != 1 {
         return None;
     }
-    let id = path::identify_name(place?)?;
-    Some((id, path::permissions(scratch, &id, policy)?))
+    // SAFETY: checked above.
+    Some(unsafe { (&raw const (*scratch).permissions).read_volatile() })
 }
 
 #[inline(always)]
@@ -193,15 +209,19 @@ fn one(member: Member, hook: Hook, action: Action, place: Option<Place>) -> i32 
     emit::count_member(hook);
     let control = watch::control(member.class);
     let scratch = SCRATCH.current();
-    let Some((id, p)) = look(scratch, place, control.policy()) else {
+    let Some(p) = look(scratch, place, control.policy()) else {
         return undecided(hook, control);
     };
     if p.layer {
         return 0;
     }
-    let forbidden = p.denied & WRITE != 0;
     lsm_return(tell(
-        member, hook, action, control, scratch, &id, &p, forbidden,
+        member,
+        hook,
+        action,
+        control,
+        scratch,
+        p.denied & WRITE != 0,
     ))
 }
 
@@ -218,34 +238,32 @@ fn two(
     emit::count_member(hook);
     let control = watch::control(member.class);
     let scratch = SCRATCH.current();
-    let Some((old, before)) = look(scratch, from, control.policy()) else {
-        return undecided(hook, control);
-    };
-    let Some((new, after)) = look(scratch, to, control.policy()) else {
+    let Some(before) = look(scratch, from, control.policy()) else {
         return undecided(hook, control);
     };
     if before.layer {
         return 0;
     }
-    let mut gains = gains(&before, &after);
-    if is_directory(old.inode) {
-        gains |= before.deny_state != after.deny_state;
-    }
-    if exchange {
-        gains |= self::gains(&after, &before) || before.deny_state != after.deny_state;
-    }
-    let forbidden = after.denied & WRITE != 0;
-    let target = tell(
-        member, hook, actions[1], control, scratch, &new, &after, forbidden,
-    );
-    // Once more, because the scratch holds one path at a time.
-    let Some((old, before)) = look(scratch, from, control.policy()) else {
+    // SAFETY: checked by `look`.
+    let directory = is_directory(unsafe { (*scratch).found.inode });
+    let Some(after) = look(scratch, to, control.policy()) else {
         return undecided(hook, control);
     };
+    let mut gains = gains(&before, &after);
+    if exchange {
+        gains |= self::gains(&after, &before);
+    }
+    if directory || exchange {
+        gains |= before.deny_state != after.deny_state;
+    }
+    let forbidden = after.denied & WRITE != 0;
+    let target = tell(member, hook, actions[1], control, scratch, forbidden);
+    // Once more, because the scratch holds one path at a time.
+    if look(scratch, from, control.policy()).is_none() {
+        return undecided(hook, control);
+    }
     let forbidden = gains || before.denied & WRITE != 0;
-    let source = tell(
-        member, hook, actions[0], control, scratch, &old, &before, forbidden,
-    );
+    let source = tell(member, hook, actions[0], control, scratch, forbidden);
     lsm_return(worse(source, target))
 }
 
@@ -268,18 +286,41 @@ fn undecided(hook: Hook, control: Control) -> i32 {
     lsm_return(judge(control, Family::Write, false, false, Means::Deny))
 }
 
+/// Judges the name that was looked at last, and reports the change.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "all of it goes into one event")]
 fn tell(
     member: Member,
     hook: Hook,
     action: Action,
     control: Control,
     scratch: *mut Scratch,
-    id: &FileId,
-    p: &Permissions,
     forbidden: bool,
 ) -> Verdict {
+    let who = member.tgid as u64 | (member.class as u64) << 32;
+    let what = hook as u64 | (action as u64) << 8 | (forbidden as u64) << 16;
+    match judged(scratch, who, what, control.0) {
+        BLOCKED => Verdict::Blocked,
+        WOULD_BLOCK => Verdict::WouldBlock,
+        _ => Verdict::Known,
+    }
+}
+
+const BLOCKED: u64 = Verdict::Blocked as u64;
+const WOULD_BLOCK: u64 = Verdict::WouldBlock as u64;
+
+/// As [`walk`], a function of its own.
+#[inline(never)]
+fn judged(scratch: *mut Scratch, who: u64, what: u64, control: u64) -> u64 {
+    let member = Member {
+        tgid: who as u32,
+        class: (who >> 32) as u16,
+    };
+    // SAFETY: the number of a hook, packed by the caller.
+    let hook: Hook = unsafe { core::mem::transmute(what as u8) };
+    let control = Control(control);
+    let forbidden = what >> 16 != 0;
+    // SAFETY: the task's own storage, checked by the caller.
+    let (id, p) = unsafe { ((*scratch).found, (*scratch).permissions) };
     let allowed = p.allowed & WRITE != 0;
     let verdict = judge(control, Family::Write, allowed, forbidden, Means::Deny);
     let invariant = if forbidden { flag::INVARIANT } else { 0 };
@@ -292,6 +333,6 @@ fn tell(
         verdict,
         flags: p.flags | invariant,
     };
-    open::report(&s, member, scratch, id, action as u8);
-    verdict
+    open::report(&s, member, scratch, &id, (what >> 8) as u8);
+    verdict as u64
 }
