@@ -79,6 +79,9 @@ pub enum Order {
     UserNamespace,
     /// Trace a process, and let it go.
     Trace(i32),
+    /// Start a program in a child that is traced from before it, and leave it
+    /// stopped there; the answer is its process id.
+    TracedExec(PathBuf, Vec<String>),
     /// Read four bytes of a process's memory at an address.
     ReadMemory(i32, usize),
     /// Map a file into memory.

@@ -167,6 +167,7 @@ impl Engine {
             subject: seen.subject(),
             verdict: verdict_name(seen.verdict).into(),
             count: seen.count,
+            stage: seen.stage().map(|phase| phase_name(phase).into()),
             process: outline.process.clone(),
         };
         if let Ok(text) = serde_json::to_string(&event) {

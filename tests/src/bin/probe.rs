@@ -54,6 +54,19 @@ fn pivot(root: &Path, path: &Path) -> io::Result<String> {
     read(path)
 }
 
+/// The child ends with the probe.
+fn traced(program: &Path, arguments: &[String]) -> Fate {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let started = child::traced(&mut command).spawn();
+    fate(started.and_then(|child| {
+        let pid = Pid::from_raw(child.id() as i32);
+        waitpid(pid, None)?;
+        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL)?;
+        Ok(pid.to_string())
+    }))
+}
+
 fn trace(pid: Pid) -> io::Result<()> {
     ptrace::seize(pid, ptrace::Options::empty())?;
     // Only who has stopped can be let go.
@@ -103,6 +116,7 @@ fn perform(order: &Order, open: &mut Vec<TcpListener>) -> Fate {
         Order::Pivot(root, path) => return fate(pivot(root, path)),
         Order::UserNamespace => unshare(CloneFlags::CLONE_NEWUSER).map_err(Into::into),
         Order::Trace(pid) => trace(Pid::from_raw(*pid)),
+        Order::TracedExec(program, arguments) => return traced(program, arguments),
         Order::ReadMemory(pid, address) => return fate(raw::read_memory(*pid, *address)),
         Order::Map(path) => raw::map(path),
         Order::Ring => Ring::new(false).map(drop),
