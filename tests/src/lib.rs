@@ -16,9 +16,9 @@
 //! | [`service`], [`child`], [`cgroup`], [`wait`] | processes that are kept running, and waiting for them |
 //! | [`scene`] | all of that together |
 //! | [`daemon`], [`command`] | the guard and its command line |
-//! | [`probe`], [`trial`] | the bench of the end-to-end tests |
+//! | [`probe`], [`trial`], [`raw`] | the bench of the end-to-end tests |
 //! | [`bench`] | what the guard costs |
-//! | [`demo`] | the play with eight acts |
+//! | [`demo`] | the play with ten acts |
 
 pub mod agent;
 pub mod bench;
@@ -34,6 +34,7 @@ pub mod model;
 pub mod namespace;
 pub mod netlink;
 pub mod probe;
+pub mod raw;
 pub mod recording;
 pub mod scene;
 pub mod script;

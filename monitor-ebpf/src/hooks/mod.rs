@@ -2,11 +2,18 @@
 
 mod accept;
 mod bind;
+mod change;
 mod connect;
 mod exec;
 mod listen;
+mod map;
+mod mount;
 mod open;
 mod process;
+mod ptrace;
+mod ring;
 mod send;
 mod sys_exit;
 mod tcp;
+
+pub use open::alone;

@@ -145,6 +145,21 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
             let link = p.take_link(id).map_err(|e| brief(&e))?;
             Ok(FdLink::from(link))
         }
+        Attach::RawTracepointOf(names) => {
+            let p: &mut RawTracePoint = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            let mut last = "no name is given".to_owned();
+            for name in names {
+                match p.attach(name) {
+                    Ok(id) => {
+                        let link = p.take_link(id).map_err(|e| brief(&e))?;
+                        return Ok(FdLink::from(link));
+                    }
+                    Err(e) => last = brief(&e),
+                }
+            }
+            Err(last)
+        }
         Attach::SysExit => {
             let p: &mut RawTracePoint = program(loaded, SYS_EXIT).map_err(text)?;
             p.load().map_err(|e| brief(&e))?;

@@ -74,6 +74,30 @@ pub fn open(h: &Header, inode: (u64, u64), access: u8, path: &[u8]) -> Vec<u8> {
     finish(b)
 }
 
+/// A change: laid out as an open, with the action where that has its access.
+pub fn change(h: &Header, inode: (u64, u64), action: u8, path: &[u8]) -> Vec<u8> {
+    open(h, inode, action, path)
+}
+
+pub fn map(h: &Header, size: u64, protection: u8, shared: u8, path: &[u8]) -> Vec<u8> {
+    let mut b = header(h);
+    for v in [1, 2, 0xdead, size] {
+        b.extend(v.to_le_bytes());
+    }
+    b.extend([protection, shared]);
+    b.extend([0; 4]);
+    b.extend((path.len() as u16).to_le_bytes());
+    b.extend(path);
+    finish(b)
+}
+
+pub fn facility(h: &Header, facility: u32, detail: [u32; 3]) -> Vec<u8> {
+    let mut b = header(h);
+    b.extend(facility.to_le_bytes());
+    detail.iter().for_each(|v| b.extend(v.to_le_bytes()));
+    finish(b)
+}
+
 pub fn exec(h: &Header, inode: (u64, u64), after: u16, argv: &[u8], path: &[u8]) -> Vec<u8> {
     let mut b = header(h);
     for v in [inode.0, inode.1, 0xdead] {
