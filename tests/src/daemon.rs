@@ -447,7 +447,8 @@ pub fn quote(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn parse_lines(text: &str) -> Result<Vec<Value>> {
+/// One value per line.
+pub fn parse_lines(text: &str) -> Result<Vec<Value>> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     lines
         .map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}")))

@@ -2,12 +2,14 @@
 //! (`outcomes.md`), held against what happens.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::symlink;
 
 use anyhow::{Context, Result, bail};
 use scene::probe::{Fate, Order, Probe};
-use scene::trial::{Setup, Trial, at, mapped};
+use scene::trial::{Setup, Trial, at, mapped, program_of};
 use scene::world::{ATTACKER, ATTACKER_UDP_PORT, ATTACKER6, METADATA, METRICS, METRICS_PORT};
+use serde_json::json;
 
 const TABLE: &str = include_str!("../outcomes.md");
 
@@ -34,6 +36,16 @@ fn fate(word: &str) -> Result<Fate> {
     })
 }
 
+/// The word of the table for what happened.
+fn word(fate: &Fate) -> String {
+    match fate {
+        fate if *fate == Fate::EPERM => "refused".into(),
+        fate if *fate == Fate::SHOT => "killed".into(),
+        fate if *fate == Fate::CHILD_SHOT => "child killed".into(),
+        other => format!("{other:?}"),
+    }
+}
+
 /// Every operation that the table may name.
 fn operations(trial: &Trial, outsider: &Probe) -> Result<BTreeMap<&'static str, Order>> {
     let (tcp4, tcp6) = (at(ATTACKER, 80), at(ATTACKER6, 80));
@@ -44,6 +56,8 @@ fn operations(trial: &Trial, outsider: &Probe) -> Result<BTreeMap<&'static str, 
     let file = trial.file("file", "content")?;
     let credentials = trial.file("home/.aws/credentials", "secret")?;
     let link = trial.path("link");
+    let folder = trial.path("folder");
+    fs::create_dir(&folder).context("make a folder")?;
     symlink(&credentials, &link).context("link to the credentials")?;
     let other = |name: &str| Order::Read(format!("/proc/{}/{name}", outsider.pid()).into());
     Ok(BTreeMap::from([
@@ -83,6 +97,46 @@ fn operations(trial: &Trial, outsider: &Probe) -> Result<BTreeMap<&'static str, 
         ("read the memory of another process", other("mem")),
         ("start a program", Order::exec("/bin/echo", &[])),
         ("become another program", Order::Become("/bin/true".into())),
+        ("create a file", Order::Create(trial.path("created"))),
+        ("remove a file", Order::Remove(trial.file("a", "")?)),
+        ("remove a directory", Order::RemoveDirectory(folder)),
+        ("cut a file by its name", Order::Cut(trial.file("b", "b")?)),
+        (
+            "rename a file",
+            Order::Rename(trial.file("c", "")?, trial.path("renamed")),
+        ),
+        (
+            "give a file another name",
+            Order::Link(trial.file("d", "")?, trial.path("linked")),
+        ),
+        ("make a directory", Order::MakeDirectory(trial.path("made"))),
+        (
+            "make a symbolic link",
+            Order::Symlink("/etc/hostname".into(), trial.path("symbolic")),
+        ),
+        (
+            "bind mount",
+            Order::Bind(trial.file("e", "")?, trial.file("f", "")?),
+        ),
+        (
+            "mount by the newer interface",
+            Order::CloneMount(trial.file("g", "")?, trial.file("h", "")?),
+        ),
+        ("make a user namespace", Order::UserNamespace),
+        ("trace another process", Order::Trace(outsider.pid())),
+        (
+            "read another process's memory by system call",
+            Order::ReadMemory(outsider.pid(), program_of(outsider.pid())?),
+        ),
+        ("set up an io_uring", Order::Ring),
+        (
+            "connect through an io_uring",
+            Order::RingConnect(tcp4, false),
+        ),
+        (
+            "read a file through an io_uring",
+            Order::RingRead(trial.file("i", "")?),
+        ),
     ]))
 }
 
@@ -95,14 +149,21 @@ fn every_operation_ends_as_the_table_says() -> Result<()> {
     let report = Order::UdpConnect(at(METRICS, METRICS_PORT));
     let program = Order::exec("/bin/date", &[]);
     trial.learn_and_enforce(&[report.clone(), report.in_thread(), program])?;
-    let lsm = trial.daemon()?.tier()? == "lsm";
+    let tier = trial.daemon()?.tier()?;
+    let lsm = tier == "lsm";
     let mut named = 0;
     for [operation, cgroup_tier, lsm_tier] in table()? {
         let order = operations
             .get(operation)
             .with_context(|| format!("no such operation: {operation}"))?;
         let expected = fate(if lsm { lsm_tier } else { cgroup_tier })?;
-        assert_eq!(trial.member()?.ask(order)?, expected, "{operation}");
+        let fate = trial.member()?.ask(order)?;
+        // `cargo xtask test` makes docs/tiers.md of these lines.
+        println!(
+            "outcome {}",
+            json!({ "operation": operation, "tier": tier, "fate": word(&fate) })
+        );
+        assert_eq!(fate, expected, "{operation}");
         named += 1;
     }
     assert_eq!(named, operations.len(), "the table names every operation");

@@ -5,12 +5,15 @@
 
 mod apt;
 mod bench;
+mod bless;
 mod build;
 mod demo;
+mod fuzz;
 mod kernels;
 mod paths;
 mod run;
 mod scene;
+mod servers;
 mod setup;
 mod sh;
 mod test;
@@ -43,6 +46,10 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Test(test::Test),
+    Servers(servers::Servers),
+    Bless(bless::Bless),
+    Fuzz(fuzz::Fuzz),
+    Tiers(test::Tiers),
     Tidy(tidy::Tidy),
     Vm(vm::Vm),
     #[command(hide = true)]
@@ -57,6 +64,10 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Servers(args) => servers::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bless(args) => bless::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Tiers(args) => test::run_tiers(&args),
         Command::Tidy(args) => tidy::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => vm::run(&args),
         Command::Plan(args) => test::plan::run(&args).map(|()| ExitCode::SUCCESS),

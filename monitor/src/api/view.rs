@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use slmguard_core::alert::ProcessInfo;
+use slmguard_core::{alert::ProcessInfo, config::Rules};
 
 /// `GET /v1/status`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ pub struct Event {
     pub role: String,
     /// Its phase.
     pub phase: String,
-    /// `connect`, `send`, `open`, `exec`, `fork`, `exit`, `phase`.
+    /// `connect`, `send`, `open`, `change`, `map`, `exec`, `facility`, `fork`, `exit`, `phase`.
     pub kind: String,
     /// Destination or path; empty for events of processes.
     pub subject: String,
@@ -165,6 +165,9 @@ pub struct Event {
     pub verdict: String,
     /// Occurrences.
     pub count: u64,
+    /// `load` or `reload`: a large file was mapped before, or while, the process serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
     /// Who.
     pub process: ProcessInfo,
 }
@@ -215,6 +218,47 @@ pub struct ModeChange {
     /// Why; kept in the audit trail.
     #[serde(default)]
     pub reason: String,
+}
+
+/// `POST /v1/recording`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordingOrder {
+    /// The command that asks for it; kept in the recording.
+    #[serde(default)]
+    pub command: String,
+    /// What it is for; kept in the recording.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// `GET /v1/launch/{workload}/{role}`: what a launcher makes a sandbox from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LaunchPlan {
+    /// Workload.
+    pub workload: String,
+    /// Role.
+    pub role: String,
+    /// Mode of the workload.
+    pub mode: String,
+    /// `lsm` or `cgroup`.
+    pub tier: String,
+    /// What was learned for everything that the program and its children can become: family and
+    /// subject.
+    pub learned: Vec<(String, String)>,
+    /// What the operator allows besides.
+    pub allow: Rules,
+    /// What the operator forbids.
+    pub deny: Rules,
+}
+
+/// `POST /v1/launch/{workload}/{role}`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Launched {
+    /// The process whose next exec is guarded.
+    pub pid: u32,
+    /// It was a member of this workload in this role already.
+    pub member: bool,
 }
 
 /// What every refusal says.

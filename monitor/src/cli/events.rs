@@ -1,26 +1,47 @@
 //! `slmguard events`
 
-use super::{Global, Stream, lines, out};
+use clap::Args;
+
+use super::{Global, Stream, lines, out, record};
 use crate::{
     api::view::Event,
     exit::{Exit, Failure},
 };
 
-pub(super) fn run(global: &Global, stream: &Stream) -> Result<Exit, Failure> {
+/// What to show, or to record.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Lines to show.
+    #[command(flatten)]
+    stream: Stream,
+    /// Recording instead of showing.
+    #[command(flatten)]
+    record: record::Options,
+}
+
+pub(super) fn run(global: &Global, options: &Options) -> Result<Exit, Failure> {
+    if let Some(file) = &options.record.record {
+        return record::run(global, file, &options.record);
+    }
+    let stream = &options.stream;
     lines::run(global, stream, "events", |event: &Event| {
         vec![describe(event)]
     })
 }
 
-fn describe(event: &Event) -> String {
+pub(super) fn describe(event: &Event) -> String {
     let who = format!("{}/{}/{}", event.workload, event.role, event.phase);
     let count = if event.count > 1 {
         format!(" ×{}", event.count)
     } else {
         String::new()
     };
+    let stage = event
+        .stage
+        .as_ref()
+        .map_or(String::new(), |stage| format!(" ({stage})"));
     format!(
-        "{}  {:<11}  {:<7}  {who:<24}  {} {}  {}{count}",
+        "{}  {:<11}  {:<7}  {who:<24}  {} {}  {}{count}{stage}",
         out::short_time(&event.time),
         event.verdict,
         event.kind,
@@ -47,6 +68,7 @@ mod tests {
             subject: "10.0.0.1:80/tcp".into(),
             verdict: "blocked".into(),
             count: 3,
+            stage: None,
             process: slmguard_core::alert::ProcessInfo {
                 pid: 9,
                 exe: "/a".into(),

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use monitor_common::class::Mode;
 use slmguard_core::{
     decide::enforceable::gaps,
     time::rfc3339,
     workload::{family_name, mode_name, phase_name, role_name},
 };
+use tokio::sync::mpsc;
 
 use super::{engine::Engine, publish::no_such};
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
 
 /// How long an answer waits for events that are still on their way. An answer that is a little old
 /// is better than none.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Backend for Engine {
     fn status(&self) -> Result<view::Status, Refusal> {
@@ -177,6 +179,14 @@ impl Backend for Engine {
         }
     }
 
+    fn launch_plan(&self, workload: &str, role: &str) -> Result<view::LaunchPlan, Refusal> {
+        self.launch_inputs(workload, role)
+    }
+
+    fn launch(&self, workload: &str, role: &str, peer: Peer) -> Result<view::Launched, Refusal> {
+        self.give_ticket(workload, role, peer)
+    }
+
     fn set_mode(
         &self,
         workload: &str,
@@ -185,6 +195,20 @@ impl Backend for Engine {
     ) -> Result<view::Mode, Refusal> {
         self.change_mode(workload, change, peer)
             .map(|state| mode_view(workload, &state))
+    }
+
+    fn record(
+        &self,
+        order: &view::RecordingOrder,
+        peer: Peer,
+    ) -> Result<mpsc::Receiver<Bytes>, Refusal> {
+        self.start_recording(order, peer)
+    }
+
+    fn end_recording(&self, reason: &str, peer: Peer) -> Result<(), Refusal> {
+        self.may_change(peer, "end a recording")?;
+        Self::end_recording(self, reason);
+        Ok(())
     }
 }
 

@@ -78,6 +78,27 @@ impl Classes {
             .any(|(configured, _)| *configured == id)
     }
 
+    /// Every class that ever was, in the order of the numbers.
+    pub fn rows(&self) -> Vec<(ClassId, Scope)> {
+        let mut rows: Vec<_> = self
+            .by_id
+            .iter()
+            .map(|(id, scope)| (*id, scope.clone()))
+            .collect();
+        rows.sort_unstable_by_key(|(id, _)| *id);
+        rows
+    }
+
+    /// How many classes there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
     /// The number of a scope.
     pub fn id(&self, workload: &str, role: Role, phase: Phase) -> Option<ClassId> {
         self.by_scope

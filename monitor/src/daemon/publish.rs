@@ -96,7 +96,7 @@ impl Engine {
         let number = guard
             .publish(&[(id, bits)], &image)
             .with_context(|| format!("cannot install the policy of {}", describe(scope)))?;
-        state.versions.insert(number, image.version);
+        state.set_version(number, image.version);
         state.published.insert(id, (image.version, bits));
         Ok(())
     }
@@ -153,16 +153,7 @@ impl Engine {
         change: &view::ModeChange,
         peer: Peer,
     ) -> Result<WorkloadState, Refusal> {
-        if peer.uid != 0 && peer.uid != nix::unistd::geteuid().as_raw() {
-            tracing::warn!(
-                "user {} (pid {}) may not change the mode of {workload}",
-                peer.uid,
-                peer.pid
-            );
-            return Err(Refusal::Forbidden(
-                "only root may change modes; run this as root".into(),
-            ));
-        }
+        self.may_change(peer, "change modes")?;
         let wanted = mode_from(&change.mode).ok_or_else(|| {
             Refusal::Bad(format!(
                 "{} is no mode; use learn, monitor or enforce",
@@ -190,6 +181,17 @@ impl Engine {
             .map_err(|e| Refusal::Failed(e.to_string()))?;
         self.record(workload, current, next, change, peer);
         Ok(next)
+    }
+
+    /// Refuses whoever is neither root nor the daemon's own user.
+    pub(super) fn may_change(&self, peer: Peer, what: &str) -> Result<(), Refusal> {
+        if peer.uid == 0 || peer.uid == nix::unistd::geteuid().as_raw() {
+            return Ok(());
+        }
+        tracing::warn!("user {} (pid {}) may not {what}", peer.uid, peer.pid);
+        Err(Refusal::Forbidden(format!(
+            "only root may {what}; run this as root"
+        )))
     }
 
     /// Switches every class of a workload; takes everything back if one cannot.
@@ -234,9 +236,7 @@ impl Engine {
             }
             return result;
         }
-        if let Some(standing) = state.workloads.get_mut(workload) {
-            standing.state = next;
-        }
+        state.set_mode(workload, next);
         self.metrics.set_mode(workload, next.mode);
         Ok(())
     }

@@ -21,7 +21,7 @@ use std::{
 
 use slmguard_core::{decode::decode, observation::Observation};
 
-use super::{counts::Counts, engine::SharedEngine, waiting::Waiting};
+use super::{counts::Counts, engine::SharedEngine, recorder::Raw, waiting::Waiting};
 use crate::{
     enrich::cgroup::Cgroups,
     export::jsonl::{JsonLines, SINK},
@@ -45,10 +45,23 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// What goes through the pipeline.
 pub enum Input {
-    /// An observation, and when it arrived.
-    Observation(Box<Observation>, Instant),
+    /// An observation.
+    Observation(Box<Arrival>),
+    /// An event that could not be decoded, for a recording.
+    Unreadable(Raw),
     /// Everything that was there when this was asked for has been sent.
     Mark(u64),
+}
+
+/// An observation that came out of the rings.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The observation.
+    pub observation: Observation,
+    /// What it was decoded from, while a recording is made.
+    pub raw: Option<Raw>,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// Tells threads to stop.
@@ -172,7 +185,7 @@ fn drain(
 struct Sorter<'a> {
     engine: &'a SharedEngine,
     sender: &'a SyncSender<Input>,
-    waiting: Vec<(Box<Observation>, Instant)>,
+    waiting: Vec<Box<Arrival>>,
 }
 
 impl Sorter<'_> {
@@ -182,11 +195,24 @@ impl Sorter<'_> {
             // kernel's clock, wherever somebody set the wall clock to meanwhile.
             self.engine.set_clock();
         }
-        match decode(bytes, &self.engine.classes, self.engine.clock_offset()) {
-            Ok(observation) => self.waiting.push((Box::new(observation), Instant::now())),
+        let clock = self.engine.clock_offset();
+        let recording = self.engine.recording.load(Ordering::Relaxed);
+        let raw = recording.then(|| Raw {
+            bytes: bytes.into(),
+            offset: clock.monotonic_to_wall_ns,
+        });
+        match decode(bytes, &self.engine.classes, clock) {
+            Ok(observation) => self.waiting.push(Box::new(Arrival {
+                observation,
+                raw,
+                at: Instant::now(),
+            })),
             Err(e) => {
                 self.engine.metrics.decode_error();
                 tracing::debug!("an event from the kernel cannot be read: {e}");
+                if let Some(raw) = raw {
+                    let _ = self.sender.send(Input::Unreadable(raw));
+                }
             }
         }
         if self.waiting.len() >= CHANNEL {
@@ -195,11 +221,10 @@ impl Sorter<'_> {
     }
 
     fn send(&mut self) {
-        self.waiting
-            .sort_by_key(|(observation, _)| observation.time);
-        for (observation, arrived) in self.waiting.drain(..) {
+        self.waiting.sort_by_key(|arrival| arrival.observation.time);
+        for arrival in self.waiting.drain(..) {
             // The pipeline ends only after this thread.
-            let _ = self.sender.send(Input::Observation(observation, arrived));
+            let _ = self.sender.send(Input::Observation(arrival));
         }
     }
 }
@@ -215,11 +240,17 @@ pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
         let mut taken = 0;
         loop {
             match next {
-                Ok(Input::Observation(observation, arrived)) => {
-                    if let Some(alert) = engine.ingest(*observation, arrived) {
+                Ok(Input::Observation(arrival)) => {
+                    let Arrival {
+                        observation,
+                        raw,
+                        at,
+                    } = *arrival;
+                    if let Some(alert) = engine.ingest(observation, raw.as_ref(), at) {
                         waiting.push(alert);
                     }
                 }
+                Ok(Input::Unreadable(raw)) => engine.keep_unreadable(&raw),
                 Ok(Input::Mark(n)) => {
                     mark = Some(n);
                     break;
