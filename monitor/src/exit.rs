@@ -22,6 +22,10 @@ pub enum Exit {
     Privilege = 77,
     /// The configuration is wrong.
     Config = 78,
+    /// The command to start was found and cannot be executed, as shells say it.
+    NotExecutable = 126,
+    /// The command to start was not found.
+    NotFound = 127,
 }
 
 impl Exit {
@@ -35,6 +39,8 @@ impl Exit {
             69 => Self::KernelFeature,
             77 => Self::Privilege,
             78 => Self::Config,
+            126 => Self::NotExecutable,
+            127 => Self::NotFound,
             _ => Self::Failure,
         }
     }

@@ -50,6 +50,8 @@ pub enum Order {
     Exec(PathBuf, Vec<String>),
     /// Become another program, keeping the line to the test.
     Become(PathBuf),
+    /// Make a system call by its number, with these numbers as arguments.
+    Call(i64, [u64; 3]),
     /// Have a forked child do it, without an exec in between.
     Fork(Box<Order>),
     /// Have a second thread do it.
@@ -119,7 +121,8 @@ pub struct Probe {
 /// What is particular about how a probe is started.
 #[derive(Debug, Clone, Default)]
 pub struct Launch {
-    /// Its arguments, which it ignores.
+    /// Its arguments, which it ignores, except for one that begins with
+    /// [`FIRST`].
     pub arguments: Vec<String>,
     /// Its user, if not this one.
     pub user: Option<u32>,
@@ -138,14 +141,24 @@ impl Probe {
         if let Some(user) = launch.user {
             command.uid(user).gid(user);
         }
+        command.env_clear();
+        Self::speak(command)
+    }
+
+    /// Starts a probe by another program, such as a container runtime, that
+    /// hands its standard input and output on, and ends as the probe does.
+    pub fn start_by(namespace: &Namespace, command: Command) -> Result<Self> {
+        namespace.run(move || Self::speak(command))?
+    }
+
+    fn speak(mut command: Command) -> Result<Self> {
         command
-            .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = child::tie(&mut command, Signal::SIGKILL)
             .spawn()
-            .with_context(|| format!("start the probe {}", program.display()))?;
+            .with_context(|| format!("start the probe: {command:?}"))?;
         let orders = child.stdin.take().context("the probe's standard input")?;
         let output = child.stdout.take().context("the probe's standard output")?;
         let (lines, answers) = channel();
@@ -192,7 +205,9 @@ impl Probe {
             Err(RecvTimeoutError::Timeout) => bail!("the probe did not answer to {order:?}"),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self.child.wait().context("wait for the probe")?;
-                match status.signal() {
+                // A runtime tells of a signal as shells do.
+                let signal = status.signal().or(status.code().map(|code| code - 128));
+                match signal.filter(|&signal| signal > 0) {
                     Some(signal) => Ok(Fate::Killed(signal)),
                     None => bail!("the probe ended with {status} at {order:?}"),
                 }
@@ -213,6 +228,10 @@ impl Drop for Probe {
         let _ = self.child.wait();
     }
 }
+
+/// What begins an argument with an order that the probe carries out first of
+/// all, before it says anything; what came of it is lost.
+pub const FIRST: &str = "first=";
 
 /// What a probe says first.
 pub const READY: &str = "ready";

@@ -99,6 +99,10 @@ pub trait Backend: Send + Sync + 'static {
     fn baseline(&self, workload: &str) -> Result<Vec<view::BaselineEntry>, Refusal>;
     /// The mode of a workload.
     fn mode(&self, workload: &str) -> Result<view::Mode, Refusal>;
+    /// What a launcher has to know to start a program as this role of a workload.
+    fn launch_plan(&self, workload: &str, role: &str) -> Result<view::LaunchPlan, Refusal>;
+    /// Makes what the peer executes next a member.
+    fn launch(&self, workload: &str, role: &str, peer: Peer) -> Result<view::Launched, Refusal>;
     /// Changes it.
     fn set_mode(
         &self,

@@ -31,6 +31,10 @@ pub fn router(backend: Shared, stop: watch::Receiver<bool>) -> Router {
         .route("/v1/baseline/{workload}", get(baseline))
         .route("/v1/mode/{workload}", get(mode).post(set_mode))
         .route("/v1/recording", post(record).delete(end_recording))
+        .route(
+            "/v1/launch/{workload}/{role}",
+            get(launch_plan).post(launch),
+        )
         .fallback(|| async { answer_error(&Refusal::NotFound("there is no such page".into())) })
         .layer(Extension(stop))
         .with_state(backend)
@@ -117,6 +121,21 @@ async fn end_recording(
         Ok(Json(reason)) => json(move || backend.end_recording(&reason, peer)).await,
         Err(e) => answer_error(&Refusal::Bad(e.body_text())),
     }
+}
+
+async fn launch_plan(
+    State(backend): State<Shared>,
+    Path((workload, role)): Path<(String, String)>,
+) -> Response {
+    json(move || backend.launch_plan(&workload, &role)).await
+}
+
+async fn launch(
+    State(backend): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path((workload, role)): Path<(String, String)>,
+) -> Response {
+    json(move || backend.launch(&workload, &role, peer)).await
 }
 
 async fn events(

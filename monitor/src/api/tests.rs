@@ -85,6 +85,23 @@ impl Backend for Fake {
         }
         Ok(())
     }
+    fn launch_plan(&self, workload: &str, role: &str) -> Result<view::LaunchPlan, Refusal> {
+        Ok(view::LaunchPlan {
+            workload: workload.into(),
+            role: role.into(),
+            learned: vec![("read".into(), "/a".into())],
+            ..view::LaunchPlan::default()
+        })
+    }
+    fn launch(&self, _: &str, role: &str, peer: Peer) -> Result<view::Launched, Refusal> {
+        match role {
+            "server" => Ok(view::Launched {
+                pid: peer.pid,
+                member: false,
+            }),
+            _ => Err(Refusal::Forbidden("a member never gains".into())),
+        }
+    }
     fn set_mode(
         &self,
         workload: &str,
@@ -210,6 +227,25 @@ fn refusals_come_with_words_and_exit_codes() {
         .client
         .post::<view::Mode>("/v1/mode/a", &serde_json::json!({"mod": 1}));
     assert!(nonsense.unwrap_err().message.contains("mod"));
+}
+
+#[test]
+fn a_launcher_is_told_what_it_needs_and_who_it_is() {
+    let served = serve_fake();
+    let plan: view::LaunchPlan = served.client.get("/v1/launch/a/server").unwrap();
+    assert_eq!(
+        (plan.workload.as_str(), plan.role.as_str()),
+        ("a", "server")
+    );
+    assert_eq!(plan.learned.len(), 1);
+    let none = serde_json::json!({});
+    let launched: view::Launched = served.client.post("/v1/launch/a/server", &none).unwrap();
+    assert_eq!(launched.pid, std::process::id());
+    let refused = served
+        .client
+        .post::<view::Launched>("/v1/launch/a/tool", &none)
+        .unwrap_err();
+    assert_eq!(refused.exit, Exit::Denied);
 }
 
 #[test]

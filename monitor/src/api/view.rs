@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use slmguard_core::alert::ProcessInfo;
+use slmguard_core::{alert::ProcessInfo, config::Rules};
 
 /// `GET /v1/status`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -227,6 +227,35 @@ pub struct RecordingOrder {
     /// What it is for; kept in the recording.
     #[serde(default)]
     pub note: String,
+}
+
+/// `GET /v1/launch/{workload}/{role}`: what a launcher makes a sandbox from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LaunchPlan {
+    /// Workload.
+    pub workload: String,
+    /// Role.
+    pub role: String,
+    /// Mode of the workload.
+    pub mode: String,
+    /// `lsm` or `cgroup`.
+    pub tier: String,
+    /// What was learned for everything that the program and its children can become: family and
+    /// subject.
+    pub learned: Vec<(String, String)>,
+    /// What the operator allows besides.
+    pub allow: Rules,
+    /// What the operator forbids.
+    pub deny: Rules,
+}
+
+/// `POST /v1/launch/{workload}/{role}`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Launched {
+    /// The process whose next exec is guarded.
+    pub pid: u32,
+    /// It was a member of this workload in this role already.
+    pub member: bool,
 }
 
 /// What every refusal says.

@@ -8,6 +8,7 @@ mod config_check;
 mod detach;
 mod doctor;
 mod events;
+mod exec;
 mod hooks;
 mod lines;
 mod mode;
@@ -42,7 +43,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or unhealthy, 2 wrong usage, 3 daemon not \
-running, 4 denied, 69 kernel feature missing, 77 privilege missing, 78 bad configuration.";
+running, 4 denied, 69 kernel feature missing, 77 privilege missing, 78 bad configuration. `exec` \
+ends as the command that it starts does; 126 that command cannot be executed, 127 it is not there.";
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -85,6 +87,16 @@ pub struct Stream {
 pub enum Command {
     /// Run the daemon.
     Run(run::Options),
+    /// Start a program inside the guard.
+    ///
+    /// The program is a member of the workload before its first instruction, whatever other rules
+    /// say about its executable. Where the kernel cannot deny by itself (no BPF LSM) and the
+    /// workload enforces, Landlock and seccomp are made from its policy as well: files, programs and
+    /// kinds of sockets outside of it are refused, with or without the daemon, and the program lives
+    /// on. slmguard becomes the program: process id, signals and exit status are its own. Where
+    /// something cannot be set up, the program is not started.
+    #[command(after_help = exec::EXAMPLES)]
+    Exec(exec::Options),
     /// Tell what this kernel can do, hook by hook.
     ///
     /// Asks the running daemon; where none runs, loads the kernel programs for a moment to try
@@ -126,6 +138,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
     match command {
         Command::Run(options) => run::run(&global, &options),
+        Command::Exec(options) => exec::run(&global, &options),
         Command::Doctor(format) => doctor::run(&global, format),
         Command::Status(format) => status::run(&global, format),
         Command::Workloads(format) => workloads::run(&global, format),
@@ -199,6 +212,11 @@ mod tests {
             "run --detach-on-exit",
             "--config /x.toml run",
             "run --config /x.toml --socket /s",
+            "exec --workload a -- cmd --json -x",
+            "exec -w a --role agent --sandbox always cmd",
+            "exec -w a --without-daemon --policy /p --listen 80 --listen 81 cmd",
+            "exec -w a --print-plan --json cmd",
+            "exec --print-unit x.service",
             "doctor --json",
             "status --json",
             "workloads --json",
@@ -229,6 +247,10 @@ mod tests {
         for line in [
             "",
             "fly",
+            "exec -w a",
+            "exec cmd",
+            "exec -w a --sandbox maybe cmd",
+            "exec -w a --without-daemon --require-daemon cmd",
             "mode a enforce --declare",
             "mode a paranoid",
             "events --limit x",

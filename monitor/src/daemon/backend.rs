@@ -20,7 +20,7 @@ use crate::{
 
 /// How long an answer waits for events that are still on their way. An answer that is a little old
 /// is better than none.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Backend for Engine {
     fn status(&self) -> Result<view::Status, Refusal> {
@@ -177,6 +177,14 @@ impl Backend for Engine {
             Some(standing) => Ok(mode_view(workload, &standing.state)),
             None => Err(no_such(workload)),
         }
+    }
+
+    fn launch_plan(&self, workload: &str, role: &str) -> Result<view::LaunchPlan, Refusal> {
+        self.launch_inputs(workload, role)
+    }
+
+    fn launch(&self, workload: &str, role: &str, peer: Peer) -> Result<view::Launched, Refusal> {
+        self.give_ticket(workload, role, peer)
     }
 
     fn set_mode(

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_common::hash::HashKey;
+use monitor_common::{enrol::ExecutableKey, hash::HashKey};
 use slmguard_core::{
     alert::Severity, config::Config, decide::enforceable::gaps, decode::ClockOffset,
     observation::Observation, workload::mode_from,
@@ -32,7 +33,7 @@ use super::{
 };
 use crate::{
     api::{Feed, Line, view},
-    enrich::{cgroup::Cgroups, process::ProcessTable, procfs::Proc},
+    enrich::{cgroup::Cgroups, identity, process::ProcessTable, procfs::Proc},
     export::metrics::Metrics,
     store::{Store, StoreError, StoredAlert},
 };
@@ -73,6 +74,8 @@ pub struct Engine {
     pub barrier: Barrier,
     /// `/proc`.
     pub proc: Proc,
+    /// This very program, which launchers run as well: no rule makes it a member.
+    pub(super) launcher: Option<ExecutableKey>,
     /// Where metrics are served.
     pub metrics_address: OnceLock<SocketAddr>,
     /// Wakes the file sink.
@@ -122,6 +125,7 @@ impl Engine {
             alerts: Feed::new(RECENT),
             barrier: Barrier::default(),
             proc,
+            launcher: identity::of_path(Path::new("/proc/self/exe")).ok(),
             metrics_address: OnceLock::new(),
             sink_bell: OnceLock::new(),
             state: Mutex::new(State::new(baseline, processes, workloads)),

@@ -41,6 +41,9 @@ pub trait Guard: Send + 'static {
     fn member(&self, pid: u32) -> ClassId;
     /// Sets the class of a process.
     fn set_member(&self, pid: u32, class: ClassId);
+    /// Changes the entry of a process from one value to another at once; returns what was there,
+    /// which is `old` if it was changed.
+    fn replace_member(&self, pid: u32, old: ClassId, new: ClassId) -> Option<ClassId>;
     /// Every member: process and class.
     fn members(&self) -> Vec<(u32, ClassId)>;
     /// Counters of behaviour.
@@ -101,6 +104,9 @@ impl Guard for Shared {
     }
     fn set_member(&self, pid: u32, class: ClassId) {
         self.lock().set_member(pid, class);
+    }
+    fn replace_member(&self, pid: u32, old: ClassId, new: ClassId) -> Option<ClassId> {
+        self.lock().replace_member(pid, old, new)
     }
     fn members(&self) -> Vec<(u32, ClassId)> {
         self.lock().members()

@@ -10,6 +10,7 @@ mod clock;
 mod counts;
 pub mod engine;
 pub mod guard;
+mod launch;
 mod membership;
 mod modes;
 mod notify;

@@ -325,6 +325,12 @@ impl Kernel {
         self.members.set(pid as usize, class);
     }
 
+    /// Changes the entry of a process from one value to another at once; returns what was there,
+    /// which is `old` if it was changed.
+    pub fn replace_member(&self, pid: u32, old: ClassId, new: ClassId) -> Option<ClassId> {
+        self.members.replace(pid as usize, old, new)
+    }
+
     /// Every member: (process, class).
     pub fn members(&self) -> Vec<(u32, ClassId)> {
         self.members

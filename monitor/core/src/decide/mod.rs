@@ -9,6 +9,7 @@ pub mod enforceable;
 pub mod invariants;
 pub mod pattern;
 pub mod policy;
+pub mod sandbox;
 
 mod control;
 mod error;

@@ -2,6 +2,7 @@
 //! the pipeline by hand.
 
 mod flow;
+mod launch;
 mod membership;
 mod modes;
 mod recording;
@@ -116,6 +117,15 @@ impl Guard for Fake {
     }
     fn set_member(&self, pid: u32, class: ClassId) {
         self.told().members.insert(pid, class);
+    }
+    fn replace_member(&self, pid: u32, old: ClassId, new: ClassId) -> Option<ClassId> {
+        let mut told = self.told();
+        let entry = told.members.entry(pid).or_insert(NONE);
+        let was = *entry;
+        if was == old {
+            *entry = new;
+        }
+        Some(was)
     }
     fn members(&self) -> Vec<(u32, ClassId)> {
         self.told()
