@@ -17,9 +17,9 @@
 //! | [`scene`] | all of that together |
 //! | [`daemon`], [`command`], [`other`] | the guard, its command line, other tools beside it |
 //! | [`servers`] | inference servers of different make |
-//! | [`probe`], [`trial`] | the bench of the end-to-end tests |
+//! | [`probe`], [`trial`], [`raw`] | the bench of the end-to-end tests |
 //! | [`bench`] | what the guard costs |
-//! | [`demo`] | the play with eight acts |
+//! | [`demo`] | the play with ten acts |
 
 pub mod agent;
 pub mod bench;
@@ -37,6 +37,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod other;
 pub mod probe;
+pub mod raw;
 pub mod recording;
 pub mod scene;
 pub mod script;

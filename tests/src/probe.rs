@@ -52,6 +52,51 @@ pub enum Order {
     Become(PathBuf),
     /// Make a system call by its number, with these numbers as arguments.
     Call(i64, [u64; 3]),
+    /// Create a file.
+    Create(PathBuf),
+    /// Remove a file.
+    Remove(PathBuf),
+    /// Remove a directory.
+    RemoveDirectory(PathBuf),
+    /// Rename the first to the second.
+    Rename(PathBuf, PathBuf),
+    /// Give the first the second as another name.
+    Link(PathBuf, PathBuf),
+    /// Cut a file to nothing, by its name.
+    Cut(PathBuf),
+    /// Make a symbolic link, to the first, at the second.
+    Symlink(PathBuf, PathBuf),
+    /// Make a directory.
+    MakeDirectory(PathBuf),
+    /// Lay the first over the second by a bind mount.
+    Bind(PathBuf, PathBuf),
+    /// The same by open_tree and move_mount.
+    CloneMount(PathBuf, PathBuf),
+    /// Take a mount away.
+    Unmount(PathBuf),
+    /// Make a mount the root, in a mount namespace made for that, and read
+    /// the second there.
+    Pivot(PathBuf, PathBuf),
+    /// Make a user namespace.
+    UserNamespace,
+    /// Trace a process, and let it go.
+    Trace(i32),
+    /// Start a program in a child that is traced from before it, and leave it
+    /// stopped there; the answer is its process id.
+    TracedExec(PathBuf, Vec<String>),
+    /// Read four bytes of a process's memory at an address.
+    ReadMemory(i32, usize),
+    /// Map a file into memory.
+    Map(PathBuf),
+    /// Set up an io_uring.
+    Ring,
+    /// Connect by TCP through an io_uring and send; through one that the
+    /// kernel's own thread serves if so.
+    RingConnect(SocketAddr, bool),
+    /// Read a file through an io_uring.
+    RingRead(PathBuf),
+    /// Remove a file through an io_uring.
+    RingRemove(PathBuf),
     /// Have a forked child do it, without an exec in between.
     Fork(Box<Order>),
     /// Have a second thread do it.
@@ -232,6 +277,9 @@ impl Drop for Probe {
 /// What begins an argument with an order that the probe carries out first of
 /// all, before it says anything; what came of it is lost.
 pub const FIRST: &str = "first=";
+
+/// The argument with which a probe has its parent trace it, and ends.
+pub const TRACE_ME: &str = "--trace-me";
 
 /// What a probe says first.
 pub const READY: &str = "ready";

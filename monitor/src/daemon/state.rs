@@ -97,6 +97,7 @@ impl Outline {
             subject: seen.subject(),
             verdict: verdict_name(seen.verdict).into(),
             count: seen.count,
+            stage: seen.stage().map(|phase| phase_name(phase).into()),
             process: self.process.clone(),
         }
     }

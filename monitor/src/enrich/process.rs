@@ -71,6 +71,10 @@ impl ProcessTable {
     /// Takes note of what an observation says about processes, and returns who did it.
     pub fn observe(&mut self, observation: &Observation) -> ProcessInfo {
         let pid = observation.process.pid;
+        if let Fact::Caller { .. } = observation.fact {
+            // Not a member: looked at and forgotten.
+            return self.describe(observation);
+        }
         self.ensure(observation);
         match &observation.fact {
             Fact::Fork { child } => self.fork(observation, *child),
@@ -210,6 +214,13 @@ impl ProcessTable {
         {
             return;
         }
+        let info = self.describe(observation);
+        self.enter(info, observation.scope.clone());
+    }
+
+    /// The process of an observation, whether or not it still lives.
+    fn describe(&mut self, observation: &Observation) -> ProcessInfo {
+        let key = observation.process;
         let mut info = self.read(key);
         info.uid = observation.uid;
         if info.exe.is_empty() {
@@ -220,7 +231,7 @@ impl ProcessTable {
             Some(path) => escape(path.as_bytes()),
             None => format!("#{}", observation.cgroup),
         };
-        self.enter(info, observation.scope.clone());
+        info
     }
 
     fn fork(&mut self, observation: &Observation, child: ProcessKey) {
