@@ -142,6 +142,11 @@ impl ProcessTable {
         std::mem::take(&mut self.found)
     }
 
+    /// A process in the table, living or ended.
+    pub fn get(&self, pid: u32) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
     /// Everything in the table, in no particular order.
     pub fn all(&self) -> impl Iterator<Item = &Process> {
         self.processes.values()
