@@ -15,6 +15,8 @@ pub mod decision;
 pub mod decode;
 pub mod fact;
 pub mod observation;
+pub mod procfs;
+pub mod recording;
 #[cfg(test)]
 mod testing;
 pub mod text;

@@ -1,4 +1,4 @@
-//! The play: eight acts with a real inference server, a real agent, and an
+//! The play: ten acts with a real inference server, a real agent, and an
 //! attacker who only has text.
 //!
 //! With the guard every attack must be prevented, without it every attack must
@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 
 use crate::daemon::{self, Daemon, quote};
+use crate::recording::Recording;
 use crate::scene::{Parts, Scene};
 use act::ATTACKS;
 use play::Play;
@@ -49,8 +50,13 @@ pub struct Options {
     pub without_guard: bool,
     /// Leave everything running at the end.
     pub keep: bool,
+    /// Let the workload use io_uring, so that the last two acts are stopped by
+    /// what is done through it.
+    pub allow_io_uring: bool,
     /// What happens to the daemon before the attacks.
     pub freeze: Option<Freeze>,
+    /// Where the daemon is to record what it takes in.
+    pub record: Option<PathBuf>,
 }
 
 /// What must be cleaned up, also when the play is broken off.
@@ -102,6 +108,14 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
     } else {
         Some(start_daemon(options, cleanup, &parts, &show)?)
     };
+    let recording = match (&options.record, &daemon) {
+        (Some(file), Some(daemon)) => {
+            let recording = Recording::start(daemon, file, "cargo xtask demo")?;
+            show.ready("recording", &format!("everything into {}", file.display()));
+            Some(recording)
+        }
+        _ => None,
+    };
     let scene = stage.open()?;
     show.ready(
         "server",
@@ -122,6 +136,7 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
         .as_ref()
         .map_or(Ok("none".to_owned()), |daemon| daemon.tier())?;
     let mut play = Play::new(options, show, scene, daemon, tier);
+    play.record(recording);
     play.learn()?;
     play.enforce()?;
     play.freeze()?;
@@ -156,8 +171,12 @@ fn start_daemon(
     parts: &Parts,
     show: &Show,
 ) -> Result<Arc<Daemon>> {
+    let rings = match options.allow_io_uring {
+        true => "[workload.allow]\nfacilities = [\"io_uring\"]\n\n",
+        false => "",
+    };
     let workload = format!(
-        "[[workload]]\nname = {}\nmode = \"learn\"\n\n\
+        "[[workload]]\nname = {}\nmode = \"learn\"\n\n{rings}\
          [[workload.process]]\nrole = \"server\"\nexe = {}\nargv = [\"server.mjs\"]\n\n\
          [[workload.process]]\nrole = \"agent\"\nexe = {}\n",
         quote(WORKLOAD),

@@ -14,6 +14,7 @@ use super::act::{self, AttackAct, Verdict};
 use super::show::{Report, Show};
 use super::{Freeze, Options, WORKLOAD, alert};
 use crate::daemon::Daemon;
+use crate::recording::Recording;
 use crate::scene::{AGENT, Scene};
 use crate::script::{Attack, BENIGN};
 
@@ -28,6 +29,7 @@ pub struct Play<'a> {
     scene: Scene,
     daemon: Option<Arc<Daemon>>,
     tier: String,
+    recording: Option<Recording>,
     reports: Vec<Report>,
     problems: usize,
 }
@@ -47,9 +49,15 @@ impl<'a> Play<'a> {
             scene,
             daemon,
             tier,
+            recording: None,
             reports: Vec::new(),
             problems: 0,
         }
+    }
+
+    /// A recording that began before server and agent did.
+    pub fn record(&mut self, recording: Option<Recording>) {
+        self.recording = recording;
     }
 
     /// Act 1: benign requests, and a restart of those who serve them.
@@ -152,7 +160,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Acts 3 to 8: an attack.
+    /// Acts 3 to 10: an attack.
     pub fn attack(&mut self, act: &AttackAct) -> Result<()> {
         self.show.act(act.number, act.name);
         let watching = self
@@ -167,7 +175,14 @@ impl<'a> Play<'a> {
         let prevented = course.observed == Verdict::Prevented;
         let mut proof = course.proof;
         if let Some(daemon) = &watching {
-            match alert::find(daemon, &self.scene, act.attack, &known, prevented) {
+            match alert::find(
+                daemon,
+                &self.scene,
+                act.attack,
+                self.options.allow_io_uring,
+                &known,
+                prevented,
+            ) {
                 Ok(alert) => {
                     self.show.alert(&alert);
                     proof["alert"] = json!(alert);
@@ -206,7 +221,14 @@ impl<'a> Play<'a> {
         self.show
             .say("\n  The daemon is awake again. It tells what the kernel kept for it:");
         for attack in Attack::ALL {
-            match alert::find(&daemon, &self.scene, attack, &[], true) {
+            match alert::find(
+                &daemon,
+                &self.scene,
+                attack,
+                self.options.allow_io_uring,
+                &[],
+                true,
+            ) {
                 Ok(alert) => self.show.alert(&alert),
                 Err(error) => self.problem(&format!("{error:#}")),
             }
@@ -222,6 +244,14 @@ impl<'a> Play<'a> {
                 .show
                 .say("\n  After the attacks, benign requests are still served."),
             false => failures.iter().for_each(|failure| self.problem(failure)),
+        }
+        if let (Some(recording), Some(daemon)) = (self.recording.take(), &self.daemon) {
+            let recorded = recording.end()?;
+            recorded.agrees_with(&daemon.alerts_file())?;
+            self.show.say(&format!(
+                "  A replay of {} decides as the daemon did.",
+                recorded.file.display()
+            ));
         }
         self.show.table(&self.reports, self.problems);
         if self.options.keep {
