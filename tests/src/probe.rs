@@ -79,6 +79,8 @@ pub enum Order {
     Pivot(PathBuf, PathBuf),
     /// Make a user namespace.
     UserNamespace,
+    /// Start a child in a user namespace of its own, by clone3 if so.
+    UserNamespaceChild(bool),
     /// Trace a process, and let it go.
     Trace(i32),
     /// Start a program in a child that is traced from before it, and leave it
@@ -171,6 +173,8 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// Its user, if not this one.
     pub user: Option<u32>,
+    /// In a mount namespace of its own, as containers are.
+    pub apart: bool,
 }
 
 impl Probe {
@@ -185,6 +189,9 @@ impl Probe {
         command.args(&launch.arguments);
         if let Some(user) = launch.user {
             command.uid(user).gid(user);
+        }
+        if launch.apart {
+            child::apart(&mut command);
         }
         command.env_clear();
         Self::speak(command)

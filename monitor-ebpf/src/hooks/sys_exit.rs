@@ -47,7 +47,8 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         Some(Call::Setns) if on(Hook::MountExit) => {
             mount::namespace_exit(member, argument(1), result)
         }
-        Some(Call::Clone) if on(Hook::MountExit) => mount::clone_exit(member, task, result),
+        Some(Call::Clone) if on(Hook::MountExit) => mount::clone_exit(member, argument(0), result),
+        Some(Call::Clone3) if on(Hook::MountExit) => mount::clone3_exit(member, task, result),
         Some(Call::Ptrace) if on(Hook::PtraceExit) => {
             ptrace::ptrace_exit(member, task, argument(0), result)
         }

@@ -129,6 +129,7 @@ const NAMESPACES: &[&str] = &[
     "task_cred",
     "cred_user_ns",
     "task_real_parent",
+    "task_leader",
 ];
 /// From a task to those that it traces, and to its own numbers.
 const TRACED: &[&str] = &[

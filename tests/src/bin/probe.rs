@@ -16,7 +16,7 @@ use nix::sys::ptrace;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, sendto, socket,
 };
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
 use scene::child;
 use scene::probe::{FIRST, Fate, LOOT, Order, READY, TRACE_ME};
@@ -121,6 +121,12 @@ fn perform(order: &Order, open: &mut Vec<TcpListener>) -> Fate {
         Order::Unmount(path) => umount(path).map_err(Into::into),
         Order::Pivot(root, path) => return fate(pivot(root, path)),
         Order::UserNamespace => unshare(CloneFlags::CLONE_NEWUSER).map_err(Into::into),
+        Order::UserNamespaceChild(by_clone3) => {
+            return match raw::child_apart(*by_clone3) {
+                Ok(WaitStatus::Signaled(_, signal, _)) => Fate::ChildKilled(signal as i32),
+                ended => fate(ended.map(|_| String::new())),
+            };
+        }
         Order::Trace(pid) => trace(Pid::from_raw(*pid)),
         Order::TracedExec(program, arguments) => return traced(program, arguments),
         Order::ReadMemory(pid, address) => return fate(raw::read_memory(*pid, *address)),
