@@ -156,6 +156,22 @@ offsets! {
     ring_command = "io_kiocb.cmd",
     /// Local port of a socket, host byte order.
     sk_num = "sock.__sk_common.skc_num",
+    /// Address family of a socket.
+    sk_family = "sock.__sk_common.skc_family",
+    /// SOCK_STREAM and the like.
+    sk_type = "sock.sk_type",
+    /// What a file's driver keeps: of a socket's file, the socket.
+    file_private = "file.private_data",
+    /// Where a unix socket lies in the file system.
+    unix_path = "unix_sock.path",
+    /// Name of a unix socket.
+    unix_address = "unix_sock.addr",
+    /// Who a unix socket is connected to.
+    unix_peer = "unix_sock.peer",
+    /// Bytes of a unix address, its family among them.
+    unix_address_length = "unix_address.len",
+    /// The address itself.
+    unix_address_name = "unix_address.name",
     /// Thread id.
     task_pid = "task_struct.pid",
     /// Name of a thread.

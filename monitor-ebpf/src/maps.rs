@@ -14,7 +14,7 @@ use monitor_common::{
     enrol::{ArgumentBits, ArgumentKey, ExecutableKey, ExecutableRules},
     hook::{HOOKS, HookCounters},
     limits::*,
-    listener::{Listener, ListenerKey},
+    listener::{CallKey, Listener, ListenerKey},
     name::NameKey,
     path::{PolicyRoot, State, TransitionKey},
     seen::{Seen, SeenKey},
@@ -57,6 +57,14 @@ pub static LISTENERS: HashMap<ListenerKey, Listener> =
 /// The sockets that are counted in [`LISTENERS`], by cookie.
 #[map]
 pub static LISTENING: LruHashMap<u64, ListenerKey> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
+
+/// TCP sockets of members whose local end was judged when they bound, by cookie.
+#[map]
+pub static BOUND: LruHashMap<u64, u8> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
+
+/// Users who are calling a member's port from this host.
+#[map]
+pub static CALLS: LruHashMap<CallKey, u32> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
 
 /// Edges of every path automaton.
 #[map]

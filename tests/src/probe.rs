@@ -99,6 +99,17 @@ pub enum Order {
     RingRead(PathBuf),
     /// Remove a file through an io_uring.
     RingRemove(PathBuf),
+    /// Listen on TCP without binding first, by IPv6 if so, for as long as the
+    /// probe lives.
+    ListenUnbound(bool),
+    /// Take a UDP port.
+    UdpBind(SocketAddr),
+    /// Make a socket of this family, type and protocol.
+    Socket(i32, i32, i32),
+    /// Connect to a unix socket and send: a path, or `@` and an abstract name.
+    UnixConnect(String),
+    /// Send a datagram to a unix socket, without connecting.
+    UnixSend(String),
     /// Have a forked child do it, without an exec in between.
     Fork(Box<Order>),
     /// Have a second thread do it.

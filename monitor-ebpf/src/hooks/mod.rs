@@ -13,7 +13,9 @@ mod process;
 mod ptrace;
 mod ring;
 mod send;
+mod socket;
 mod sys_exit;
 mod tcp;
+mod unix;
 
 pub use open::alone;

@@ -168,6 +168,9 @@ pub struct Event {
     /// `load` or `reload`: a large file was mapped before, or while, the process serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
+    /// User of a peer on this host who connected; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_uid: Option<u32>,
     /// Who.
     pub process: ProcessInfo,
 }

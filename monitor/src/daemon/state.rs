@@ -98,6 +98,10 @@ impl Outline {
             verdict: verdict_name(seen.verdict).into(),
             count: seen.count,
             stage: seen.stage().map(|phase| phase_name(phase).into()),
+            peer_uid: match seen.fact {
+                Fact::Accept { uid, .. } => uid,
+                _ => None,
+            },
             process: self.process.clone(),
         }
     }

@@ -4,7 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,7 +16,7 @@ use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::ptrace;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, sendto, socket,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, listen, sendto, socket,
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
@@ -139,6 +141,13 @@ fn perform(order: &Order, open: &mut Vec<TcpListener>) -> Fate {
             return fate(Ring::new(false).and_then(|mut ring| ring.read(path)));
         }
         Order::RingRemove(path) => Ring::new(false).and_then(|mut ring| ring.remove(path)),
+        Order::ListenUnbound(v6) => listen_unbound(*v6).map(|listener| open.push(listener)),
+        Order::UdpBind(at) => UdpSocket::bind(at).map(drop),
+        Order::Socket(family, kind, protocol) => {
+            raw::socket_of(*family, *kind, *protocol).map(drop)
+        }
+        Order::UnixConnect(name) => unix_connect(name),
+        Order::UnixSend(name) => unix_send(name),
         Order::Fork(order) => return fork(order),
         Order::Thread(order) => return in_thread(order),
     };
@@ -157,6 +166,35 @@ fn fate(result: io::Result<String>) -> Fate {
 
 fn connect(to: SocketAddr) -> io::Result<()> {
     TcpStream::connect_timeout(&to, CONNECT)?.write_all(LOOT.as_bytes())
+}
+
+fn listen_unbound(v6: bool) -> io::Result<TcpListener> {
+    let family = if v6 {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    listen(&socket, Backlog::new(8)?)?;
+    Ok(socket.into())
+}
+
+/// The address of a unix socket: a path, or `@` and an abstract name.
+fn unix_address(name: &str) -> io::Result<UnixAddress> {
+    match name.strip_prefix('@') {
+        Some(name) => UnixAddress::from_abstract_name(name),
+        None => UnixAddress::from_pathname(name),
+    }
+}
+
+fn unix_connect(name: &str) -> io::Result<()> {
+    UnixStream::connect_addr(&unix_address(name)?)?.write_all(LOOT.as_bytes())
+}
+
+fn unix_send(name: &str) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    let sent = socket.send_to_addr(LOOT.as_bytes(), &unix_address(name)?);
+    sent.map(drop)
 }
 
 fn fast_open(to: SocketAddr) -> io::Result<()> {

@@ -153,6 +153,12 @@ fn guarded(file: &FileAccess) -> Option<Mapping> {
             &["AML.T0090", "AML.T0098"],
             &["LLM02:2025", "ASI03:2026"],
         ),
+        Guards::Runtime => row(
+            Severity::Critical,
+            &["T1611", "T1559"],
+            &["AML.T0105"],
+            &["LLM06:2025", "ASI03:2026"],
+        ),
         Guards::Credentials | Guards::CloudMetadata => {
             let attack: Ids = if has_component(file, &["shadow", "shadow-", "gshadow", "gshadow-"])
             {
