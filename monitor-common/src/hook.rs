@@ -54,6 +54,16 @@ hooks! {
     LsmConnect = "lsm_connect",
     /// LSM `socket_sendmsg`.
     LsmSendmsg = "lsm_sendmsg",
+    /// cgroup `sock_create`: whose a socket is.
+    SocketOwner = "socket_owner",
+    /// cgroup `sock_release`.
+    SocketEnd = "socket_end",
+    /// cgroup `sock_ops`.
+    FlowState = "flow_state",
+    /// cgroup `skb` egress.
+    PacketEgress = "packet_egress",
+    /// cgroup `skb` ingress.
+    PacketIngress = "packet_ingress",
 }
 
 impl Hook {

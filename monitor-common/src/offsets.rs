@@ -126,6 +126,14 @@ offsets! {
     socket_sk = "socket.sk",
     /// IP protocol of a socket.
     sk_protocol = "sock.sk_protocol",
+    /// Flags of a socket: tells whether the peer has ended.
+    sk_flags = "sock_common.skc_flags",
+    /// Payload bytes of a TCP connection that were sent, repeated ones too.
+    tcp_bytes_sent = "tcp_sock.bytes_sent",
+    /// Payload bytes that were sent again.
+    tcp_bytes_retrans = "tcp_sock.bytes_retrans",
+    /// Bytes that came, the end mark counted as one.
+    tcp_bytes_received = "tcp_sock.bytes_received",
 }
 const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::PATHS.len());
 
@@ -141,7 +149,7 @@ mod tests {
             assert!(path.contains('.'), "{path}");
         }
         assert_eq!(
-            (o.task_tgid, o.sk_protocol as usize),
+            (o.task_tgid, o.tcp_bytes_received as usize),
             (0, Offsets::PATHS.len() - 1)
         );
         assert!(!o.set("no_such_member", 1));

@@ -12,6 +12,10 @@ pub mod direction {
 }
 
 /// The end of a flow. The header names the process that the socket was made by; `time` is the end.
+///
+/// A flow with a peer of which nothing was told within [`crate::limits::FLOW_QUIET_NS`] is told by
+/// itself. The others are counted and told with the next: then `header.count` flows ended, `sent`
+/// and `received` are their sums, and the rest is that of the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowEvent {
@@ -21,9 +25,9 @@ pub struct FlowEvent {
     pub address: Address,
     /// Cookie of the socket.
     pub cookie: u64,
-    /// Bytes sent by the member, payload only where the protocol tells.
+    /// Payload bytes sent by the member.
     pub sent: u64,
-    /// Bytes received.
+    /// Payload bytes received.
     pub received: u64,
     /// When it was established, nanoseconds since boot, CLOCK_MONOTONIC.
     pub start: u64,

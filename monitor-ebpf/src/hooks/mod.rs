@@ -3,7 +3,10 @@
 mod bind;
 mod connect;
 mod exec;
+mod flow;
 mod open;
+mod packet;
 mod process;
 mod send;
+mod socket;
 mod sys_exit;

@@ -16,6 +16,10 @@ pub enum Attach {
     CgroupSockAddr,
     /// To the root of the cgroup v2 hierarchy.
     CgroupSock,
+    /// To the root of the cgroup v2 hierarchy; the direction stands in the object.
+    CgroupSkb,
+    /// To the root of the cgroup v2 hierarchy.
+    SockOps,
     /// To an LSM hook.
     Lsm(&'static str),
 }
@@ -104,6 +108,13 @@ const PROGRAM: &[&str] = &["bprm_file"];
 const SOCKET: &[&str] = &["socket_sk", "sk_protocol"];
 /// From a message to its destination.
 const MESSAGE: &[&str] = &["msg_name", "msg_namelen"];
+/// What a TCP connection has carried.
+const CARRIED: &[&str] = &[
+    "sk_flags",
+    "tcp_bytes_sent",
+    "tcp_bytes_retrans",
+    "tcp_bytes_received",
+];
 
 use Effect::{Kills, Prevents, Tracks};
 
@@ -267,6 +278,52 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
             "lsm_sendmsg",
             "send",
             Attach::Lsm("socket_sendmsg"),
+        )
+    },
+    Row {
+        guards: "whose each socket is, also when its packets move without their process",
+        files: true,
+        test: "flow::what_a_connection_carried_is_told_when_it_ends",
+        ..row(
+            Hook::SocketOwner,
+            "socket_owner",
+            "socket",
+            Attach::CgroupSock,
+        )
+    },
+    Row {
+        guards: "what datagram sockets carried is told when they end",
+        files: true,
+        test: "flow::what_datagrams_carried_is_told_when_the_socket_ends",
+        ..row(Hook::SocketEnd, "socket_end", "socket", Attach::CgroupSock)
+    },
+    Row {
+        guards: "what each connection carried, who opened it and how long it lasted",
+        needs: &[CARRIED],
+        files: true,
+        test: "flow::what_a_connection_carried_is_told_when_it_ends",
+        ..row(Hook::FlowState, "flow_state", "flow", Attach::SockOps)
+    },
+    Row {
+        guards: "names that are looked up, server names of TLS connections, datagrams sent",
+        files: true,
+        test: "name::a_question_is_told_with_the_process_that_asked",
+        ..row(
+            Hook::PacketEgress,
+            "packet_egress",
+            "name",
+            Attach::CgroupSkb,
+        )
+    },
+    Row {
+        guards: "addresses that names were answered with, datagrams received",
+        files: true,
+        test: "name::an_answer_gives_a_refused_address_its_name",
+        ..row(
+            Hook::PacketIngress,
+            "packet_ingress",
+            "name",
+            Attach::CgroupSkb,
         )
     },
 ];
