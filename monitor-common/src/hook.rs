@@ -56,8 +56,6 @@ hooks! {
     LsmSendmsg = "lsm_sendmsg",
     /// cgroup `sock_create`: whose a socket is.
     SocketOwner = "socket_owner",
-    /// cgroup `sock_release`.
-    SocketEnd = "socket_end",
     /// cgroup `sock_ops`.
     FlowState = "flow_state",
     /// cgroup `skb` egress.

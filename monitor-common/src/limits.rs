@@ -40,8 +40,6 @@ pub const EVENT_ADDRESSES: usize = 16;
 pub const DENIAL_QUIET_NS: u64 = 1_000_000_000;
 /// Peers whose flows the kernel counts, over all classes (least recently used go first).
 pub const MAX_FLOWS: u32 = 16_384;
-/// Nanoseconds within which further flows with a peer are counted rather than reported.
-pub const FLOW_QUIET_NS: u64 = 1_000_000_000;
 /// DNS questions whose answers are waited for (least recently asked go first).
 pub const MAX_QUERIES: u32 = 8192;
 /// Nanoseconds for which an answer is waited for.

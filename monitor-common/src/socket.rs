@@ -12,7 +12,7 @@ pub mod state {
     /// Nothing more is to be read from what it sends.
     pub const LOOKED_AT: u16 = 4;
     /// It was there before its owner was a member: no state is told about it, so its bytes are
-    /// counted packet by packet, repeated ones twice, and its end is the end of the socket.
+    /// counted packet by packet, repeated ones twice.
     pub const FOUND: u16 = 8;
 }
 
@@ -68,7 +68,7 @@ pub struct FlowKey {
 }
 assert_layout!(FlowKey, 24);
 
-/// Sums over the flows of one key: in all, and what of it was told.
+/// Sums over the flows of one key, and what of them the kernel has told itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowSum {
@@ -84,10 +84,20 @@ pub struct FlowSum {
     pub told_sent: u64,
     /// Of these told.
     pub told_received: u64,
-    /// When it was last told, nanoseconds since boot, CLOCK_MONOTONIC; 0 never.
-    pub told_at: u64,
+    /// Not zero once the kernel tells no more: the rest is the daemon's to tell.
+    pub told: u64,
+    /// When the last flow began, nanoseconds since boot, CLOCK_MONOTONIC.
+    pub start: u64,
+    /// Start of the process of the last flow, nanoseconds since boot, CLOCK_BOOTTIME.
+    pub start_time: u64,
+    /// Process of the last flow.
+    pub tgid: u32,
+    /// The peer's port of the last flow.
+    pub port: u16,
+    /// The own port of the last flow.
+    pub local_port: u16,
 }
-assert_layout!(FlowSum, 56);
+assert_layout!(FlowSum, 80);
 
 /// Sums over a class that nothing evicts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Flows: sums per class and peer, and when they are told. Shared by the hooks that see bytes.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use monitor_common::{
     class::{ClassId, Family},
     event::{
@@ -8,7 +7,6 @@ use monitor_common::{
         flow::{FlowEvent, direction},
     },
     hook::Hook,
-    limits::FLOW_QUIET_NS,
     socket::{FlowKey, FlowSum, Owner, Traffic, state},
 };
 
@@ -76,7 +74,11 @@ pub fn count_disbelieved(class: ClassId) {
 
 /// Adds flows, bytes sent and bytes received to the sums of the owner's peer and class.
 #[inline(always)]
-pub fn count(owner: &Owner, class: ClassId, (flows, sent, received): (u64, u64, u64)) {
+pub fn count(
+    owner: &Owner,
+    class: ClassId,
+    (flows, sent, received): (u64, u64, u64),
+) -> Option<&'static mut FlowSum> {
     if let Some(t) = of_class(class) {
         // SAFETY: fields of a map value.
         unsafe {
@@ -90,39 +92,34 @@ pub fn count(owner: &Owner, class: ClassId, (flows, sent, received): (u64, u64, 
         const ONLY_NEW: u64 = 1;
         let _ = FLOWS.insert(&key, FlowSum::default(), ONLY_NEW);
     }
-    if let Some(sum) = FLOWS.get_ptr_mut(&key) {
-        // SAFETY: fields of a map value.
-        unsafe {
-            add(&raw mut (*sum).flows, flows);
-            add(&raw mut (*sum).sent, sent);
-            add(&raw mut (*sum).received, received);
-        }
+    let sum = FLOWS.get_ptr_mut(&key)?;
+    // SAFETY: a value of the map.
+    unsafe {
+        add(&raw mut (*sum).flows, flows);
+        add(&raw mut (*sum).sent, sent);
+        add(&raw mut (*sum).received, received);
+        (*sum).start = owner.start;
+        (*sum).start_time = owner.start_time;
+        (*sum).tgid = owner.tgid;
+        (*sum).port = owner.port;
+        (*sum).local_port = owner.local_port;
+        Some(&mut *sum)
     }
 }
 
-/// Tells what flows with the owner's peer have carried since that was last told, unless that was a
-/// moment ago: then it is told with the next one, or by the daemon, which looks at the sums now and
-/// then. Two flows that end in the same instant on two processors can both be told; the sums of the
-/// class are exact.
+/// Tells what the first connection with a peer has carried. From then on the daemon tells: it looks
+/// at the sums every few seconds.
 #[inline(always)]
-pub fn tell(hook: Hook, owner: &Owner, class: ClassId, cookie: u64) {
-    let Some(sum) = FLOWS.get_ptr_mut(key(owner, class)) else {
-        return;
-    };
-    // SAFETY: a value of the map.
-    let sum = unsafe { &mut *sum };
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    if sum.told_at != 0 && now.wrapping_sub(sum.told_at) < FLOW_QUIET_NS {
+pub fn tell(hook: Hook, owner: &Owner, class: ClassId, sum: &mut FlowSum, cookie: u64) {
+    if sum.told != 0 {
         return;
     }
-    let (flows, sent, received) = (sum.flows, sum.sent, sum.received);
     let mut event = FlowEvent {
         header: Header::default(),
         address: owner.peer,
         cookie,
-        sent: sent.wrapping_sub(sum.told_sent),
-        received: received.wrapping_sub(sum.told_received),
+        sent: sum.sent,
+        received: sum.received,
         start: owner.start,
         port: owner.port,
         local_port: owner.local_port,
@@ -131,17 +128,14 @@ pub fn tell(hook: Hook, owner: &Owner, class: ClassId, cookie: u64) {
         direction: key(owner, class).direction,
         zero: 0,
     };
-    let news = flows.wrapping_sub(sum.told_flows);
+    let flows = sum.flows;
     socket::fill(
         &mut event.header,
         owner,
         class,
         (hook, Kind::Flow, Family::Destination),
         Verdict::Known,
-        (
-            if news == 0 { 1 } else { news },
-            size_of::<FlowEvent>() as u32,
-        ),
+        (flows, size_of::<FlowEvent>() as u32),
     );
     let told = emit::output(
         hook,
@@ -149,10 +143,11 @@ pub fn tell(hook: Hook, owner: &Owner, class: ClassId, cookie: u64) {
         (&raw const event).cast(),
         size_of::<FlowEvent>() as u64,
     );
+    // What found no room is the daemon's to tell, too.
     if told {
         sum.told_flows = flows;
-        sum.told_sent = sent;
-        sum.told_received = received;
-        sum.told_at = now;
+        sum.told_sent = event.sent;
+        sum.told_received = event.received;
     }
+    sum.told = 1;
 }

@@ -13,9 +13,8 @@ pub mod direction {
 
 /// The end of a flow. The header names the process that the socket was made by; `time` is the end.
 ///
-/// A flow with a peer of which nothing was told within [`crate::limits::FLOW_QUIET_NS`] is told by
-/// itself. The others are counted and told with the next: then `header.count` flows ended, `sent`
-/// and `received` are their sums, and the rest is that of the last one.
+/// Only the first connection of a class with a peer is told so, so that short ones are no flood: the
+/// others, and datagrams, are added up in a [`crate::socket::FlowSum`] that the daemon reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowEvent {

@@ -77,11 +77,12 @@ pub fn flow_state(ctx: SockOpsContext) -> u32 {
             (0, 0)
         }
     };
-    flow::count(owner, class, (1, sent, received));
     flow::count_closed(class);
     // SAFETY: the helper takes the program's own context.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-    flow::tell(Hook::FlowState, owner, class, cookie);
+    if let Some(sum) = flow::count(owner, class, (1, sent, received)) {
+        flow::tell(Hook::FlowState, owner, class, sum, cookie);
+    }
     1
 }
 

@@ -107,6 +107,11 @@ fn count(owner: &mut Owner, class: ClassId, p: &Packet, out: bool) {
         return;
     }
     let mut flows = 0;
+    if p.protocol == TCP && owner.start == 0 {
+        // SAFETY: a helper without arguments.
+        owner.start = unsafe { bpf_ktime_get_ns() };
+        flows = 1;
+    }
     if p.protocol == UDP {
         // SAFETY: same size, plain bytes.
         let peer: [u8; 16] = unsafe { core::mem::transmute(p.peer) };
@@ -125,5 +130,8 @@ fn count(owner: &mut Owner, class: ClassId, p: &Packet, out: bool) {
     }
     let bytes = p.length as u64;
     let (sent, received) = if out { (bytes, 0) } else { (0, bytes) };
-    flow::count(owner, class, (flows, sent, received));
+    if let Some(sum) = flow::count(owner, class, (flows, sent, received)) {
+        // The daemon tells: a datagram does not say that it is the last one.
+        sum.told = 1;
+    }
 }

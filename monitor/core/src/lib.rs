@@ -13,7 +13,9 @@ pub mod config;
 pub mod decide;
 pub mod decision;
 pub mod decode;
+mod detail;
 pub mod fact;
+pub mod names;
 pub mod observation;
 #[cfg(test)]
 mod testing;

@@ -72,11 +72,9 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
                 outcome(&exec, "exec").map(|o| o == "killed")
             }
             Hook::Bind4 | Hook::Bind6 => outcome(&learned, status.hook).map(|_| true),
-            Hook::SocketOwner
-            | Hook::SocketEnd
-            | Hook::FlowState
-            | Hook::PacketEgress
-            | Hook::PacketIngress => outcome(&learned, "flow").map(|_| true),
+            Hook::SocketOwner | Hook::FlowState | Hook::PacketEgress | Hook::PacketIngress => {
+                outcome(&learned, "flow").map(|_| true)
+            }
             Hook::ProcessFork | Hook::ProcessExec | Hook::ProcessExit => Some(true),
         };
         status.fires = seen.map(|stopped| ran && stopped);

@@ -292,12 +292,6 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         )
     },
     Row {
-        guards: "what datagram sockets carried is told when they end",
-        files: true,
-        test: "flow::what_datagrams_carried_is_told_when_the_socket_ends",
-        ..row(Hook::SocketEnd, "socket_end", "socket", Attach::CgroupSock)
-    },
-    Row {
         guards: "what each connection carried, who opened it and how long it lasted",
         needs: &[CARRIED],
         files: true,
