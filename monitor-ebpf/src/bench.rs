@@ -4,7 +4,9 @@
 //! back.
 //!
 //! Every loop variable lives in the bench, which is map memory: the verifier then takes it for any
-//! number at once, instead of following each one through every round of a loop.
+//! number at once, instead of following each one through every round of a loop. And a loop changes
+//! the bench behind the compiler's back: functions that run one take the context, and borrow the
+//! bench anew behind it; a `&mut Bench` that is passed in would be taken to stay as it was.
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
@@ -87,12 +89,7 @@ pub struct Context {
 /// Does `work` on a bench that holds the packet's message from `skip` bytes into the payload on;
 /// false if there is no bench, or nothing to read.
 #[inline(always)]
-pub fn with(
-    skb: *mut __sk_buff,
-    p: &Packet,
-    skip: u32,
-    work: impl FnOnce(&mut Bench, &mut Context),
-) -> bool {
+pub fn with(skb: *mut __sk_buff, p: &Packet, skip: u32, work: impl FnOnce(*mut Context)) -> bool {
     const _: () = assert!(MESSAGE == 4096);
     if p.length <= skip {
         return false;
@@ -139,13 +136,19 @@ pub fn with(
                 skb,
                 base: base as u64,
             };
-            // SAFETY: as above.
-            work(unsafe { &mut *bench }, &mut context);
+            work(&raw mut context);
             read = true;
         }
     }
     let _ = BENCHES_IN_USE.remove(&number);
     read
+}
+
+/// The bench of a run.
+#[inline(always)]
+pub fn of<'a>(context: *mut Context) -> &'a mut Bench {
+    // SAFETY: the context that `with` made, and a value of the map under a number of our own.
+    unsafe { &mut *(*context).bench }
 }
 
 impl Bench {
@@ -217,8 +220,7 @@ impl Bench {
 
 /// One byte of a name as DNS writes it.
 unsafe extern "C" fn label_callback(_: u32, context: *mut c_void) -> i64 {
-    // SAFETY: the context that `bpf_loop` was given, and the bench of this run.
-    let b = unsafe { &mut *(*(context as *const Context)).bench };
+    let b = of(context.cast());
     let at = b.at;
     if at >= b.length {
         b.state = BAD;
@@ -269,8 +271,7 @@ unsafe extern "C" fn label_callback(_: u32, context: *mut c_void) -> i64 {
 
 /// One byte of a name that stands as text.
 unsafe extern "C" fn text_callback(_: u32, context: *mut c_void) -> i64 {
-    // SAFETY: the context that `bpf_loop` was given, and the bench of this run.
-    let b = unsafe { &mut *(*(context as *const Context)).bench };
+    let b = of(context.cast());
     if b.left == 0 {
         b.state = DONE;
         return 1;
@@ -288,13 +289,10 @@ unsafe extern "C" fn text_callback(_: u32, context: *mut c_void) -> i64 {
 }
 
 #[inline(always)]
-fn read(
-    b: &mut Bench,
-    context: *mut Context,
-    step: unsafe extern "C" fn(u32, *mut c_void) -> i64,
-) -> bool {
+fn read(context: *mut Context, step: unsafe extern "C" fn(u32, *mut c_void) -> i64) -> bool {
     // SAFETY: callback and context outlive the call.
     unsafe { bpf_loop(STEPS, step as *mut c_void, context.cast(), 0) };
+    let b = of(context);
     if b.state != DONE {
         return false;
     }
@@ -305,22 +303,17 @@ fn read(
 /// Reads the name of a DNS message at `at`; false if it is none. With `write` it goes into the
 /// event.
 #[inline(always)]
-pub fn read_name(
-    b: &mut Bench,
-    context: *mut Context,
-    at: u32,
-    write: bool,
-    pointers: bool,
-) -> bool {
-    b.begin(at, write, pointers);
-    read(b, context, label_callback)
+pub fn read_name(context: *mut Context, at: u32, write: bool, pointers: bool) -> bool {
+    of(context).begin(at, write, pointers);
+    read(context, label_callback)
 }
 
 /// Reads `length` bytes at `at` as a name into the event.
 #[inline(always)]
-pub fn read_text(b: &mut Bench, context: *mut Context, at: u32, length: u32) -> bool {
+pub fn read_text(context: *mut Context, at: u32, length: u32) -> bool {
     const _: () = assert!(LONGEST < EVENT_NAME as u32);
+    let b = of(context);
     b.begin(at, true, false);
     b.left = length;
-    read(b, context, text_callback)
+    read(context, text_callback)
 }

@@ -73,12 +73,12 @@ fn before(skb: *mut __sk_buff, p: &Packet) -> Option<u32> {
 /// Reads header and question into the bench's event; what then identifies it.
 #[inline(always)]
 fn read_question(
-    b: &mut Bench,
-    context: &mut Context,
+    context: *mut Context,
     p: &Packet,
     cookie: u64,
     response: bool,
 ) -> Option<Question> {
+    let b = bench::of(context);
     if b.length < HEADER + 5 {
         return None;
     }
@@ -87,7 +87,11 @@ fn read_question(
     if is_response != response || flags & OPCODE != 0 || b.word16(4) != 1 {
         return None;
     }
-    if !bench::read_name(b, context, HEADER, true, false) || b.behind + 4 > b.length {
+    if !bench::read_name(context, HEADER, true, false) {
+        return None;
+    }
+    let b = bench::of(context);
+    if b.behind + 4 > b.length {
         return None;
     }
     let kind = b.word16(b.behind);
@@ -129,10 +133,11 @@ pub fn question(skb: *mut __sk_buff, owner: &Owner, class: ClassId, p: &Packet, 
         return;
     };
     let hook = Hook::PacketEgress;
-    let read = bench::with(skb, p, skip, |b, context| {
-        let Some(question) = read_question(b, context, p, cookie, false) else {
+    let read = bench::with(skb, p, skip, |context| {
+        let Some(question) = read_question(context, p, cookie, false) else {
             return;
         };
+        let b = bench::of(context);
         // SAFETY: a helper without arguments.
         let now: Asked = unsafe { bpf_ktime_get_ns() };
         if QUESTIONS.insert(&question, now, 0).is_err() {
@@ -198,10 +203,11 @@ pub fn answer(skb: *mut __sk_buff, owner: &Owner, class: ClassId, p: &Packet, co
         return;
     };
     let mut believed = false;
-    let read = bench::with(skb, p, skip, |b, context| {
-        let Some(question) = read_question(b, context, p, cookie, true) else {
+    let read = bench::with(skb, p, skip, |context| {
+        let Some(question) = read_question(context, p, cookie, true) else {
             return;
         };
+        let b = bench::of(context);
         let Some(asked) = QUESTIONS.get_ptr(&question) else {
             return;
         };
@@ -224,10 +230,10 @@ pub fn answer(skb: *mut __sk_buff, owner: &Owner, class: ClassId, p: &Packet, co
             return;
         }
         if records != 0 {
-            let loops: *mut Context = context;
             // SAFETY: callback and context outlive the call.
-            unsafe { bpf_loop(records, record_callback as *mut c_void, loops.cast(), 0) };
+            unsafe { bpf_loop(records, record_callback as *mut c_void, context.cast(), 0) };
         }
+        let b = bench::of(context);
         if b.broken != 0 {
             return;
         }
@@ -279,8 +285,7 @@ fn tell(b: &mut Bench, owner: &Owner, class: ClassId) {
 /// this is another name of.
 unsafe extern "C" fn record_callback(_: u32, context: *mut c_void) -> i64 {
     let context = context as *mut Context;
-    // SAFETY: the context that `bpf_loop` was given, and the bench of this run.
-    let b = unsafe { &mut *(*context).bench };
+    let mut b = bench::of(context);
     let at = b.next;
     if at + 2 > b.length {
         b.broken = 1;
@@ -291,16 +296,18 @@ unsafe extern "C" fn record_callback(_: u32, context: *mut c_void) -> i64 {
     let mut ours = pointer >= 0xc000 && pointer & 0x3fff == b.owner_at;
     if !ours {
         if b.owner == 0 {
-            if !bench::read_name(b, context, b.owner_at, false, true) {
+            if !bench::read_name(context, b.owner_at, false, true) {
                 b.broken = 1;
                 return 1;
             }
+            b = bench::of(context);
             b.owner = b.hash;
         }
-        if !bench::read_name(b, context, at, false, true) {
+        if !bench::read_name(context, at, false, true) {
             b.broken = 1;
             return 1;
         }
+        b = bench::of(context);
         ours = b.hash == b.owner;
         behind = b.behind;
     }

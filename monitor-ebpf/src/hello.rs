@@ -17,7 +17,7 @@ use monitor_common::{
 };
 
 use crate::{
-    bench::{self, Bench, Context},
+    bench::{self, Bench},
     dns, emit,
     offsets::HASH_KEY,
     packet::{self, Packet},
@@ -41,7 +41,8 @@ pub fn read(skb: *mut __sk_buff, owner: &Owner, class: ClassId, p: &Packet, cook
         return;
     }
     let hook = Hook::PacketEgress;
-    let read = bench::with(skb, p, 0, |b, context| {
+    let read = bench::with(skb, p, 0, |context| {
+        let b = bench::of(context);
         if b.length < SESSION + 1 || b.byte(5) != CLIENT_HELLO {
             return;
         }
@@ -54,27 +55,27 @@ pub fn read(skb: *mut __sk_buff, owner: &Owner, class: ClassId, p: &Packet, cook
         b.owner_at = 0;
         b.wanted = 0;
         if extensions(b) {
-            let loops: *mut Context = context;
             // SAFETY: callback and context outlive the call.
             unsafe {
                 bpf_loop(
                     EXTENSIONS,
                     extension_callback as *mut c_void,
-                    loops.cast(),
+                    context.cast(),
                     0,
                 )
             };
         }
+        let b = bench::of(context);
         if b.sum != 0 {
             flags |= hello::ENCRYPTED;
         }
         let mut name = 0;
-        if b.owner_at != 0 && bench::read_text(b, context, b.owner_at, b.wanted) {
-            name = b.hash;
+        if b.owner_at != 0 && bench::read_text(context, b.owner_at, b.wanted) {
+            name = bench::of(context).hash;
         } else {
             b.event.query.name_length = 0;
         }
-        tell(b, owner, class, p, (name, flags), cookie);
+        tell(bench::of(context), owner, class, p, (name, flags), cookie);
     });
     if !read {
         emit::count_error(hook, line!());
@@ -103,8 +104,7 @@ fn extensions(b: &mut Bench) -> bool {
 
 /// One extension: remembers where the server name stands, and that a hidden one does.
 unsafe extern "C" fn extension_callback(_: u32, context: *mut c_void) -> i64 {
-    // SAFETY: the context that `bpf_loop` was given, and the bench of this run.
-    let b = unsafe { &mut *(*(context as *const Context)).bench };
+    let b = bench::of(context.cast());
     let at = b.next;
     if at + 4 > b.length {
         return 1;

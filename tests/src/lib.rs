@@ -16,7 +16,7 @@
 //! | [`service`], [`child`], [`cgroup`], [`wait`] | processes that are kept running, and waiting for them |
 //! | [`scene`] | all of that together |
 //! | [`daemon`], [`command`] | the guard and its command line |
-//! | [`probe`], [`trial`] | the bench of the end-to-end tests |
+//! | [`probe`], [`trial`], [`wire`] | the bench of the end-to-end tests |
 //! | [`demo`] | the play with eight acts |
 
 pub mod agent;
@@ -39,4 +39,5 @@ pub mod tools;
 pub mod trial;
 pub mod victim;
 pub mod wait;
+pub mod wire;
 pub mod world;

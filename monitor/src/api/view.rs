@@ -74,6 +74,9 @@ pub struct Member {
     pub exe: String,
     /// It was here before the daemon.
     pub adopted: bool,
+    /// Connections and open files that it had when it was made a member.
+    #[serde(default)]
+    pub found: Vec<String>,
 }
 
 /// Subjects that were learned.
@@ -142,7 +145,7 @@ pub struct Event {
     pub role: String,
     /// Its phase.
     pub phase: String,
-    /// `connect`, `send`, `open`, `exec`, `fork`, `exit`, `phase`.
+    /// `connect`, `send`, `open`, `exec`, `fork`, `exit`, `phase`, `flow`, `query`, `answer`, …
     pub kind: String,
     /// Destination or path; empty for events of processes.
     pub subject: String,
@@ -150,6 +153,15 @@ pub struct Event {
     pub verdict: String,
     /// Occurrences.
     pub count: u64,
+    /// Name that the workload was given the address for, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the kind has besides its subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<serde_json::Value>,
+    /// What is odd about it, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Who.
     pub process: ProcessInfo,
 }

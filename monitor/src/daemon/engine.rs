@@ -20,7 +20,7 @@ use slmguard_core::{
     config::Config,
     decision::Outcome,
     decode::ClockOffset,
-    observation::Observation,
+    observation::{Fact, Observation},
     time::rfc3339,
     workload::{mode_from, phase_name, role_name, verdict_name},
 };
@@ -167,6 +167,12 @@ impl Engine {
             subject: seen.subject(),
             verdict: verdict_name(seen.verdict).into(),
             count: seen.count,
+            name: outline.decision.name.clone(),
+            detail: seen.fact.detail(),
+            note: match seen.fact {
+                Fact::Hello { .. } => outline.decision.reasons.first().cloned(),
+                _ => None,
+            },
             process: outline.process.clone(),
         };
         if let Ok(text) = serde_json::to_string(&event) {

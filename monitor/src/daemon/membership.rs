@@ -107,7 +107,8 @@ impl Engine {
             }
         }
         if let Some(scope) = self.classes.scope(given) {
-            self.state().processes.adopt(*pid, scope);
+            self.state().processes.adopt(*pid, scope.clone());
+            self.look_into(*pid, given, scope);
         }
         tracing::info!("adopted process {pid} into {workload}");
     }
@@ -131,6 +132,8 @@ impl Engine {
                 guard.set_member(*pid, *class);
             }
             self.state().processes.adopt(*pid, scope);
+            // The earlier daemon has told what there was; its marks are in maps of its own.
+            self.own_sockets(*pid, *class);
             taken += 1;
         }
         if taken > 0 {

@@ -9,6 +9,7 @@ pub mod classes;
 mod clock;
 mod counts;
 pub mod engine;
+mod found;
 pub mod guard;
 mod membership;
 mod modes;
@@ -17,6 +18,7 @@ mod publish;
 pub mod random;
 mod state;
 pub mod threads;
+mod traffic;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -34,6 +34,8 @@ pub struct Process {
     pub scope: Scope,
     /// When it ended, nanoseconds since the epoch.
     pub ended: Option<u64>,
+    /// What it had when it was made a member: subjects of connections and open files.
+    pub found: Vec<String>,
 }
 
 /// The table.
@@ -106,8 +108,16 @@ impl ProcessTable {
                 info,
                 scope,
                 ended: None,
+                found: vec![],
             },
         );
+    }
+
+    /// What a process had when it was made a member.
+    pub fn set_found(&mut self, pid: u32, found: Vec<String>) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.found = found;
+        }
     }
 
     /// Enters a member that no event told about.
@@ -193,6 +203,7 @@ impl ProcessTable {
                 info,
                 scope,
                 ended: None,
+                found: vec![],
             },
         );
         self.make_room();
@@ -222,6 +233,7 @@ impl ProcessTable {
                 info,
                 scope,
                 ended: None,
+                found: vec![],
             },
         );
         self.make_room();
