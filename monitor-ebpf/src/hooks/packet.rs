@@ -27,7 +27,10 @@ const DNS: u16 = 53;
 /// one segment; packets with IPv6 extension headers.
 /// Prototype: `cgroup_skb/egress(struct __sk_buff *)`; 1 lets through.
 /// On error: what cannot be read is not told; the packet goes its way.
-/// Cost: COST_EGRESS
+/// Cost: measured on 6.18 with bpf_stats, of which about 55 ns are its own clock: 125 ns per packet of
+/// a non-member (one look-up in the socket's storage); a member's TCP connection the same once its
+/// first segment was looked at, a datagram 385 ns, a question 1.7 us. Attached only while a workload
+/// is configured.
 #[cgroup_skb(egress)]
 pub fn packet_egress(ctx: SkBuffContext) -> i32 {
     if let Some(owner) = socket::of_packet(ctx.skb.skb) {
@@ -69,7 +72,8 @@ fn egress(ctx: &SkBuffContext, owner: &mut Owner) {
 /// Misses: as `packet_egress`.
 /// Prototype: `cgroup_skb/ingress(struct __sk_buff *)`; 1 lets through.
 /// On error: as `packet_egress`.
-/// Cost: COST_INGRESS
+/// Cost: measured as for `packet_egress`: 88 ns per packet of a non-member; a member's TCP connection
+/// the same, a datagram 270 ns, an answer with four addresses 1.9 us.
 #[cgroup_skb(ingress)]
 pub fn packet_ingress(ctx: SkBuffContext) -> i32 {
     if let Some(owner) = socket::of_packet(ctx.skb.skb) {
