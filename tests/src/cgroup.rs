@@ -52,9 +52,14 @@ impl Cgroup {
         format!("/{}", below.display())
     }
 
+    /// The file that takes the processes that move into it.
+    pub fn procs(&self) -> PathBuf {
+        self.path.join("cgroup.procs")
+    }
+
     /// Moves a process into it.
     pub fn add(&self, pid: i32) -> Result<()> {
-        let file = self.path.join("cgroup.procs");
+        let file = self.procs();
         fs::write(&file, pid.to_string())
             .with_context(|| format!("move process {pid} into {}", file.display()))
     }

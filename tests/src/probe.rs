@@ -50,6 +50,8 @@ pub enum Order {
     Exec(PathBuf, Vec<String>),
     /// Become another program, keeping the line to the test.
     Become(PathBuf),
+    /// Make a system call by its number, with these numbers as arguments.
+    Call(i64, [u64; 3]),
     /// Have a forked child do it, without an exec in between.
     Fork(Box<Order>),
     /// Have a second thread do it.
@@ -129,7 +131,8 @@ pub struct Probe {
 /// What is particular about how a probe is started.
 #[derive(Debug, Clone, Default)]
 pub struct Launch {
-    /// Its arguments, which it ignores.
+    /// Its arguments, which it ignores, except for one that begins with
+    /// [`FIRST`].
     pub arguments: Vec<String>,
     /// Its user, if not this one.
     pub user: Option<u32>,
@@ -223,6 +226,10 @@ impl Drop for Probe {
         let _ = self.child.wait();
     }
 }
+
+/// What begins an argument with an order that the probe carries out first of
+/// all, before it says anything; what came of it is lost.
+pub const FIRST: &str = "first=";
 
 /// What a probe says first.
 pub const READY: &str = "ready";

@@ -17,6 +17,8 @@ mod detail;
 pub mod fact;
 pub mod names;
 pub mod observation;
+pub mod procfs;
+pub mod recording;
 #[cfg(test)]
 mod testing;
 pub mod text;

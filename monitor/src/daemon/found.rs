@@ -80,12 +80,12 @@ impl Engine {
         }
         facts.dedup();
         let subjects: Vec<String> = facts.iter().map(Fact::subject).take(SHOWN).collect();
-        self.state().processes.set_found(pid, subjects);
+        self.state().processes.set_had(pid, subjects);
         let alerts: Vec<_> = facts
             .into_iter()
             .filter_map(|fact| {
                 let observation = self.found(pid, &scope, fact);
-                self.ingest(observation, Instant::now())
+                self.ingest(observation, None, Instant::now())
             })
             .collect();
         if let Err(e) = self.store_alerts(&alerts) {

@@ -60,7 +60,7 @@ impl Engine {
             let began = sum.start.saturating_add_signed(now.monotonic_to_wall_ns);
             let duration = time.saturating_sub(began);
             let observation = summary(scope, (key, sum), news, (time, duration));
-            self.ingest(observation, Instant::now());
+            self.ingest(observation, None, Instant::now());
         }
     }
 

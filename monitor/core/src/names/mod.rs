@@ -35,6 +35,11 @@ impl NameTable {
     pub fn learn(&mut self, workload: &str, name: &[u8], address: IpAddr, ttl: u32, now: u64) {
         let lifetime = u64::from(ttl).clamp(LIFETIME.0, LIFETIME.1) + GRACE;
         let ends = now.saturating_add(lifetime * SECOND);
+        self.restore(workload, text::escape(name), address, ends, now);
+    }
+
+    /// Enters what [`Self::entries`] of another table gave: a name, escaped, and when it ends.
+    pub fn restore(&mut self, workload: &str, name: String, address: IpAddr, ends: u64, now: u64) {
         let table = match self.workloads.get_mut(workload) {
             Some(table) => table,
             None => self.workloads.entry(workload.to_owned()).or_default(),
@@ -44,7 +49,6 @@ impl NameTable {
             make_room(table, now);
         }
         let names = table.entry(address).or_default();
-        let name = text::escape(name);
         let until = names.entry(name).or_insert(ends);
         *until = (*until).max(ends);
         while names.len() > MAX_NAMES {
@@ -68,6 +72,17 @@ impl NameTable {
             .filter(|(_, ends)| **ends > now)
             .map(|(name, _)| name.as_str())
             .collect()
+    }
+
+    /// Everything in the table, in a fixed order: workload, address, name, end.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, IpAddr, &str, u64)> {
+        self.workloads.iter().flat_map(|(workload, table)| {
+            table.iter().flat_map(move |(address, names)| {
+                names
+                    .iter()
+                    .map(move |(name, ends)| (workload.as_str(), *address, name.as_str(), *ends))
+            })
+        })
     }
 
     /// Number of addresses that have names in a workload.
@@ -118,6 +133,11 @@ mod tests {
         let mapped = IpAddr::V6(std::net::Ipv4Addr::from(1).to_ipv6_mapped());
         assert_eq!(table.of("a", mapped, NOW).len(), 2, "the same address");
         assert!(table.of("b", v4(1), NOW).is_empty());
+        let mut copy = NameTable::default();
+        for (workload, address, name, ends) in table.entries() {
+            copy.restore(workload, name.to_owned(), address, ends, NOW);
+        }
+        assert_eq!(copy, table);
         assert!(table.of("a", v4(2), NOW).is_empty());
     }
 
