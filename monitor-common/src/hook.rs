@@ -122,6 +122,14 @@ hooks! {
     LsmUnixSend = "lsm_unix_send",
     /// raw tracepoint `sys_exit`: connect.
     UnixExit = "unix_exit",
+    /// cgroup `sock_create`: whose a socket is.
+    SocketOwner = "socket_owner",
+    /// cgroup `sock_ops`.
+    FlowState = "flow_state",
+    /// cgroup `skb` egress.
+    PacketEgress = "packet_egress",
+    /// cgroup `skb` ingress.
+    PacketIngress = "packet_ingress",
 }
 
 impl Hook {

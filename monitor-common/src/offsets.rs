@@ -188,6 +188,14 @@ offsets! {
     node_id = "kernfs_node.id",
     /// Program that an address space belongs to.
     mm_exe_file = "mm_struct.exe_file",
+    /// Flags of a socket: tells whether the peer has ended.
+    sk_flags = "sock_common.skc_flags",
+    /// Payload bytes of a TCP connection that were sent, repeated ones too.
+    tcp_bytes_sent = "tcp_sock.bytes_sent",
+    /// Payload bytes that were sent again.
+    tcp_bytes_retrans = "tcp_sock.bytes_retrans",
+    /// Bytes that came, the end mark counted as one.
+    tcp_bytes_received = "tcp_sock.bytes_received",
 }
 const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::PATHS.len());
 

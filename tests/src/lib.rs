@@ -17,7 +17,7 @@
 //! | [`scene`] | all of that together |
 //! | [`daemon`], [`command`], [`other`] | the guard, its command line, other tools beside it |
 //! | [`servers`], [`looks`] | inference servers of different make, and how they look from outside |
-//! | [`probe`], [`trial`], [`raw`] | the bench of the end-to-end tests |
+//! | [`probe`], [`trial`], [`raw`], [`wire`] | the bench of the end-to-end tests |
 //! | [`bench`] | what the guard costs |
 //! | [`demo`] | the play with ten acts |
 
@@ -48,4 +48,5 @@ pub mod tools;
 pub mod trial;
 pub mod victim;
 pub mod wait;
+pub mod wire;
 pub mod world;

@@ -114,6 +114,16 @@ pub enum Order {
     Fork(Box<Order>),
     /// Have a second thread do it.
     Thread(Box<Order>),
+    /// Connect by TCP, send these bytes, and count what comes back.
+    Talk(SocketAddr, Vec<u8>),
+    /// Send a name server this message, by TCP or not, and count what comes back.
+    Ask(SocketAddr, Vec<u8>, bool),
+    /// Connect by TCP and keep the connection.
+    Hold(SocketAddr),
+    /// Send on the connection that was kept last.
+    More(Vec<u8>),
+    /// Open a file, for writing or not, and keep it open.
+    Keep(PathBuf, bool),
 }
 
 /// What a probe sends and writes.

@@ -40,7 +40,7 @@ fn start(trial: &Trial, options: &[&str], more: &[&str]) -> Result<Probe> {
     let words = [&[program.as_str()], more].concat();
     let launch = Launch {
         arguments: arguments(trial, options, &words)?,
-        user: None,
+        ..Launch::default()
     };
     Probe::start(&trial.namespace, trial.daemon()?.program(), launch)
 }
@@ -246,7 +246,7 @@ fn its_first_act_is_judged() -> Result<()> {
     let twin = Trial::unguarded()?;
     twin.member_with(Launch {
         arguments: vec![first.clone()],
-        user: None,
+        ..Launch::default()
     })?;
     assert_eq!(twin.world.attacker.evidence()?.connections, 1);
 

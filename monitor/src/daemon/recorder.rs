@@ -319,6 +319,14 @@ impl Engine {
             add(Record::Policy { number, version });
         }
         state.baseline.rows().map(Record::Known).for_each(&mut add);
+        for (workload, address, name, ends) in state.names.entries() {
+            add(Record::Name {
+                workload: workload.into(),
+                address,
+                name: name.into(),
+                ends,
+            });
+        }
         let mut processes: Vec<_> = state.processes.all().collect();
         processes.sort_unstable_by_key(|p| p.info.pid);
         for process in processes {

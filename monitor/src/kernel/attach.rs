@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, fs::File, path::Path};
 use aya::{
     Ebpf,
     programs::{
-        CgroupAttachMode, CgroupSock, CgroupSockAddr, Lsm, RawTracePoint, SockOps, links::FdLink,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, Lsm,
+        RawTracePoint, SockOps, links::FdLink,
     },
 };
 
@@ -179,6 +180,19 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
         }
         Attach::CgroupSock => {
             let p: &mut CgroupSock = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            go!(p, p.attach(cgroup, CgroupAttachMode::Single))
+        }
+        Attach::CgroupSkb => {
+            let p: &mut CgroupSkb = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            let way = p
+                .expected_attach_type()
+                .unwrap_or(CgroupSkbAttachType::Egress);
+            go!(p, p.attach(cgroup, way, CgroupAttachMode::Single))
+        }
+        Attach::CgroupSockOps => {
+            let p: &mut SockOps = program(loaded, row.name).map_err(text)?;
             p.load().map_err(|e| brief(&e))?;
             go!(p, p.attach(cgroup, CgroupAttachMode::Single))
         }

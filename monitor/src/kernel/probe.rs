@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
         linux::net::SocketAddrExt,
@@ -25,7 +25,7 @@ pub const ARGUMENT: &str = "__probe";
 pub const READY: &str = "ready";
 
 /// Operations, by the name of the hook they exercise.
-pub const NETWORK: [&str; 7] = [
+pub const NETWORK: [&str; 8] = [
     "connect4",
     "connect6",
     "sendmsg4",
@@ -33,6 +33,7 @@ pub const NETWORK: [&str; 7] = [
     "bind4",
     "bind6",
     "sock_create",
+    "flow",
 ];
 
 /// Runs the operations named in `args`, one line of output each: `name ok`, `name errno N`, `name
@@ -78,6 +79,7 @@ fn operate(name: &str) -> Option<std::io::Result<()>> {
             Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => return None,
             r => r.map(drop),
         },
+        "flow" => flow(),
         "open" => File::open("/proc/version").map(drop),
         // No such file system: nothing is mounted even where this is let through.
         "mount" => Err(nix::mount::mount(
@@ -155,6 +157,22 @@ fn ring() -> Option<std::io::Result<()>> {
     // SAFETY: a descriptor that was just made and that nobody else has.
     drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
     Some(Ok(()))
+}
+
+/// A connection to itself, and a datagram, from beginning to end.
+fn flow() -> std::io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut client = TcpStream::connect(listener.local_addr()?)?;
+    let (mut server, _) = listener.accept()?;
+    client.write_all(b"?")?;
+    server.read_exact(&mut [0])?;
+    let (a, b) = (
+        UdpSocket::bind("127.0.0.1:0")?,
+        UdpSocket::bind("127.0.0.1:0")?,
+    );
+    b.set_read_timeout(Some(std::time::Duration::from_secs(1)))?;
+    a.send_to(b"?", b.local_addr()?)?;
+    b.recv(&mut [0]).map(drop)
 }
 
 fn describe(outcome: Option<std::io::Result<()>>) -> String {

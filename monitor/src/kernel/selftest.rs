@@ -85,6 +85,9 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
             Hook::LsmSocket | Hook::SocketExit => further_stopped(&learned, &further, "netlink"),
             Hook::LsmUnixConnect | Hook::UnixExit => further_stopped(&learned, &further, "unix"),
             Hook::LsmUnixSend => further_stopped(&learned, &further, "datagram"),
+            Hook::SocketOwner | Hook::FlowState | Hook::PacketEgress | Hook::PacketIngress => {
+                outcome(&learned, "flow").map(|_| true)
+            }
             Hook::ProcessFork | Hook::ProcessExec | Hook::ProcessExit => Some(true),
             Hook::LsmMount => further_stopped(&learned, &further, "mount"),
             Hook::LsmRing | Hook::RingExit => further_stopped(&learned, &further, "ring"),

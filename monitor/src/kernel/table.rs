@@ -20,6 +20,10 @@ pub enum Attach {
     CgroupSockAddr,
     /// To the root of the cgroup v2 hierarchy.
     CgroupSock,
+    /// To the root of the cgroup v2 hierarchy; the direction stands in the object.
+    CgroupSkb,
+    /// To the root of the cgroup v2 hierarchy, as a program of its own.
+    CgroupSockOps,
     /// To an LSM hook.
     Lsm(&'static str),
 }
@@ -152,6 +156,13 @@ const NUMBERS: &[&str] = &["task_leader", "task_thread_pid", "pid_level", "pid_n
 const RING: &[&str] = &["ring_opcode", "ring_command"];
 /// From a message to its destination.
 const MESSAGE: &[&str] = &["msg_name", "msg_namelen"];
+/// What a TCP connection has carried.
+const CARRIED: &[&str] = &[
+    "sk_flags",
+    "tcp_bytes_sent",
+    "tcp_bytes_retrans",
+    "tcp_bytes_received",
+];
 
 use Effect::{Kills, Prevents, Tracks};
 
@@ -590,6 +601,46 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         ],
         test: "unix::a_socket_outside_the_policy_is_not_reached",
         ..ends(Hook::UnixExit, "unix_exit", "unix")
+    },
+    Row {
+        guards: "whose each socket is, also when its packets move without their process",
+        files: true,
+        test: "flow::what_a_connection_carried_is_told_when_it_ends",
+        ..row(
+            Hook::SocketOwner,
+            "socket_owner",
+            "socket",
+            Attach::CgroupSock,
+        )
+    },
+    Row {
+        guards: "what each connection carried, who opened it and how long it lasted",
+        needs: &[CARRIED],
+        files: true,
+        test: "flow::what_a_connection_carried_is_told_when_it_ends",
+        ..row(Hook::FlowState, "flow_state", "flow", Attach::CgroupSockOps)
+    },
+    Row {
+        guards: "names that are looked up, server names of TLS connections, datagrams sent",
+        files: true,
+        test: "name::a_question_is_told_with_the_process_that_asked",
+        ..row(
+            Hook::PacketEgress,
+            "packet_egress",
+            "name",
+            Attach::CgroupSkb,
+        )
+    },
+    Row {
+        guards: "addresses that names were answered with, datagrams received",
+        files: true,
+        test: "name::an_answer_gives_a_refused_address_its_name",
+        ..row(
+            Hook::PacketIngress,
+            "packet_ingress",
+            "name",
+            Attach::CgroupSkb,
+        )
     },
 ];
 

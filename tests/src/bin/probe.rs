@@ -23,6 +23,7 @@ use nix::unistd::{self, Pid};
 use scene::child;
 use scene::probe::{FIRST, Fate, LOOT, Order, READY, TRACE_ME};
 use scene::raw::{self, Ring};
+use scene::wire;
 
 /// `MSG_FASTOPEN` of Linux, which nix does not name.
 const FAST_OPEN: i32 = 0x2000_0000;
@@ -150,6 +151,11 @@ fn perform(order: &Order, open: &mut Vec<TcpListener>) -> Fate {
         Order::UnixSend(name) => unix_send(name),
         Order::Fork(order) => return fork(order),
         Order::Thread(order) => return in_thread(order),
+        Order::Talk(to, bytes) => return fate(wire::talk(*to, bytes)),
+        Order::Ask(to, message, tcp) => return fate(wire::ask(*to, message, *tcp)),
+        Order::Hold(to) => return fate(wire::hold(*to)),
+        Order::More(bytes) => return fate(wire::more(bytes)),
+        Order::Keep(path, write) => return fate(wire::keep(path, *write)),
     };
     fate(result.map(|()| String::new()))
 }

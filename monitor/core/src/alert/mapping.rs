@@ -43,7 +43,7 @@ const fn row(severity: Severity, attack: Ids, atlas: Ids, owasp: Ids) -> Mapping
 
 /// The mapping of an observation.
 pub fn mapping(observation: &Observation) -> Mapping {
-    let found = match &observation.fact {
+    let found = match observation.fact.inner() {
         Fact::Connect(endpoint) => destination(endpoint, false),
         Fact::Send(endpoint) => destination(endpoint, true),
         Fact::Open(file) => open(file, observation.scope.role),
@@ -71,7 +71,8 @@ pub fn mapping(observation: &Observation) -> Mapping {
         | Fact::Flow(_)
         | Fact::Answer { .. }
         | Fact::Hello { .. }
-        | Fact::Map { .. } => row(Severity::Info, &[], &[], &[]),
+        | Fact::Map { .. }
+        | Fact::Found(_) => row(Severity::Info, &[], &[], &[]),
     };
     // What the operator forbade by name is never a trifle.
     let least = if observation.invariant {
