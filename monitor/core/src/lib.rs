@@ -13,6 +13,7 @@ pub mod config;
 pub mod decide;
 pub mod decision;
 pub mod decode;
+pub mod detect;
 pub mod observation;
 #[cfg(test)]
 mod testing;
