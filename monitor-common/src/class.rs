@@ -116,29 +116,50 @@ const _: () = assert!(MAX_CLASSES <= u16::MAX as u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Family {
-    /// connect and unconnected send.
+    /// connect and unconnected send, by address.
     Destination = 0,
     /// Opening for reading.
     Read = 1,
-    /// Opening for writing.
+    /// Opening for writing, and changing what a directory holds.
     Write = 2,
     /// Starting a program.
     Exec = 3,
+    /// Unix sockets, by path or abstract name.
+    Unix = 4,
+    /// Listening.
+    Listen = 5,
+    /// Names that are looked up.
+    Name = 6,
+    /// Parts of the kernel that few need ([`crate::facility::Facility`]).
+    Facility = 7,
 }
+
+/// Number of families; the control word has room for eight.
+pub const FAMILIES: usize = 8;
+
 impl Family {
     /// Every family, in order.
-    pub const ALL: [Self; 4] = [Self::Destination, Self::Read, Self::Write, Self::Exec];
-    /// The value for a byte read from the kernel, if it is one.
-    pub const fn from_u8(v: u8) -> Option<Self> {
-        match v {
-            0 => Some(Self::Destination),
-            1 => Some(Self::Read),
-            2 => Some(Self::Write),
-            3 => Some(Self::Exec),
-            _ => None,
-        }
-    }
+    pub const ALL: [Self; FAMILIES] = [
+        Self::Destination,
+        Self::Read,
+        Self::Write,
+        Self::Exec,
+        Self::Unix,
+        Self::Listen,
+        Self::Name,
+        Self::Facility,
+    ];
 }
+from_u8!(Family {
+    Destination,
+    Read,
+    Write,
+    Exec,
+    Unix,
+    Listen,
+    Name,
+    Facility
+});
 
 /// What applies to a class now, in one word: a swap of policy and mode is one store.
 ///
@@ -159,8 +180,8 @@ impl Control {
 
     /// A control word with one mode for every family.
     pub const fn new(policy: u32, mode: Mode, flags: u64) -> Self {
-        let m = mode as u64;
-        Self(policy as u64 | (m | m << 2 | m << 4 | m << 6) << 32 | flags)
+        // The same two bits eight times.
+        Self(policy as u64 | (mode as u64 * 0x5555) << 32 | flags)
     }
     /// The same with another mode for one family.
     pub const fn with_mode(self, family: Family, mode: Mode) -> Self {

@@ -15,6 +15,10 @@ pub const INVARIANT_POLICY: u32 = u32::MAX;
 /// Set in the policy number of entries that are denied rather than allowed.
 pub const DENIED: u32 = 1 << 31;
 
+/// Set in the policy number of entries that are about listening rather than connecting: the
+/// address is the local one.
+pub const LISTEN: u32 = 1 << 30;
+
 /// How much of the key behind the address has to match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]

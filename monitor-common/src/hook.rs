@@ -2,65 +2,69 @@
 
 use crate::assert_layout;
 
-/// A kernel program. The number indexes its counters and travels in events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Hook {
-    /// raw tracepoint `sched_process_fork`.
-    ProcessFork = 0,
-    /// raw tracepoint `sched_process_exec`.
-    ProcessExec = 1,
-    /// raw tracepoint `sched_process_exit`.
-    ProcessExit = 2,
-    /// cgroup `post_bind4`.
-    Bind4 = 3,
-    /// cgroup `post_bind6`.
-    Bind6 = 4,
-    /// cgroup `connect4`.
-    Connect4 = 5,
-    /// cgroup `connect6`.
-    Connect6 = 6,
-    /// cgroup `sendmsg4`.
-    Sendmsg4 = 7,
-    /// cgroup `sendmsg6`.
-    Sendmsg6 = 8,
-    /// raw tracepoint `sys_exit`.
-    OpenExit = 9,
-    /// LSM `file_open`.
-    LsmFileOpen = 10,
-    /// LSM `bprm_check_security`.
-    LsmExec = 11,
-    /// LSM `socket_connect`.
-    LsmConnect = 12,
-    /// LSM `socket_sendmsg`.
-    LsmSendmsg = 13,
+/// Declares the hooks once: number by position, name as in config, alerts and metrics.
+macro_rules! hooks {
+    ($($(#[$doc:meta])* $hook:ident = $name:literal,)+) => {
+        /// A kernel program. The number indexes its counters and travels in events.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Hook { $($(#[$doc])* $hook,)+ }
+
+        /// Number of hooks.
+        pub const HOOKS: usize = [$($name),+].len();
+
+        impl Hook {
+            /// Every hook, in the order of its number.
+            pub const ALL: [Self; HOOKS] = [$(Self::$hook),+];
+
+            /// The hook's name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$hook => $name),+ }
+            }
+        }
+    };
 }
 
-/// Number of hooks.
-pub const HOOKS: usize = 14;
+hooks! {
+    /// raw tracepoint `sched_process_fork`.
+    ProcessFork = "process_fork",
+    /// raw tracepoint `sched_process_exec`.
+    ProcessExec = "process_exec",
+    /// raw tracepoint `sched_process_exit`.
+    ProcessExit = "process_exit",
+    /// cgroup `post_bind4`.
+    Bind4 = "bind4",
+    /// cgroup `post_bind6`.
+    Bind6 = "bind6",
+    /// cgroup `connect4`.
+    Connect4 = "connect4",
+    /// cgroup `connect6`.
+    Connect6 = "connect6",
+    /// cgroup `sendmsg4`.
+    Sendmsg4 = "sendmsg4",
+    /// cgroup `sendmsg6`.
+    Sendmsg6 = "sendmsg6",
+    /// raw tracepoint `sys_exit`.
+    OpenExit = "open_exit",
+    /// LSM `file_open`.
+    LsmFileOpen = "lsm_file_open",
+    /// LSM `bprm_check_security`.
+    LsmExec = "lsm_exec",
+    /// LSM `socket_connect`.
+    LsmConnect = "lsm_connect",
+    /// LSM `socket_sendmsg`.
+    LsmSendmsg = "lsm_sendmsg",
+}
 
 impl Hook {
-    /// Every hook, in the order of its number.
-    pub const ALL: [Self; HOOKS] = [
-        Self::ProcessFork,
-        Self::ProcessExec,
-        Self::ProcessExit,
-        Self::Bind4,
-        Self::Bind6,
-        Self::Connect4,
-        Self::Connect6,
-        Self::Sendmsg4,
-        Self::Sendmsg6,
-        Self::OpenExit,
-        Self::LsmFileOpen,
-        Self::LsmExec,
-        Self::LsmConnect,
-        Self::LsmSendmsg,
-    ];
-
     /// The hook for a byte read from the kernel, if it is one.
     pub fn from_u8(v: u8) -> Option<Self> {
         Self::ALL.get(v as usize).copied()
+    }
+
+    /// The hook of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.name() == name)
     }
 }
 

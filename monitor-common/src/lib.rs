@@ -12,16 +12,18 @@ pub mod class;
 pub mod endpoint;
 pub mod enrol;
 pub mod event;
+pub mod facility;
 pub mod hash;
 pub mod hook;
 pub mod limits;
+pub mod name;
 pub mod offsets;
 pub mod path;
 pub mod seen;
 
 /// Version of the layouts in this crate; part of the pin directory's name, so that a daemon never
 /// reopens maps of another layout.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Asserts at compile time that a type crosses the boundary without padding: its size is the sum
 /// given and a multiple of eight.

@@ -14,6 +14,8 @@ pub const MAX_POLICIES: u32 = 4096;
 pub const MAX_DESTINATIONS: u32 = 65_536;
 /// Transitions of the path automaton over all policies.
 pub const MAX_TRANSITIONS: u32 = 262_144;
+/// Names (abstract unix sockets) over all policies.
+pub const MAX_NAMES: u32 = 16_384;
 /// Executables that can start a workload.
 pub const MAX_EXECUTABLES: u32 = 1024;
 /// Arguments that can start a workload, over all executables.
@@ -30,5 +32,9 @@ pub const MAX_DEPTH: u32 = 128;
 pub const EVENT_PATH: usize = 1024;
 /// Bytes of an argument vector that travel with an event and that enrolment looks at.
 pub const EVENT_ARGV: usize = 512;
+/// Bytes of a host name that travel with an event: 253 is the longest that DNS knows.
+pub const EVENT_NAME: usize = 256;
+/// Addresses of one DNS answer that travel with an event.
+pub const EVENT_ADDRESSES: usize = 16;
 /// Nanoseconds within which equal denials of one process are counted rather than reported.
 pub const DENIAL_QUIET_NS: u64 = 1_000_000_000;

@@ -17,6 +17,8 @@ pub mod permission {
     pub const WRITE: u8 = 2;
     /// Start as a program.
     pub const EXEC: u8 = 4;
+    /// Connect or send to, as a unix socket.
+    pub const CONNECT: u8 = 8;
 }
 
 /// Key of a transition.
@@ -76,8 +78,13 @@ pub struct PolicyRoot {
     pub version: u64,
     /// Bits of `POLICY_*`.
     pub flags: u64,
+    /// Facilities that the policy allows, a bit each ([`crate::facility::Facility::bit`]).
+    pub facilities: u64,
+    /// Facilities that the operator forbids, whatever else allows them. The invariants' are not
+    /// repeated here.
+    pub denied_facilities: u64,
 }
-assert_layout!(PolicyRoot, 32);
+assert_layout!(PolicyRoot, 48);
 
 /// The policy has destinations of its own that are denied.
 pub const POLICY_DENIES_DESTINATIONS: u64 = 1;

@@ -14,6 +14,7 @@ use monitor_common::{
     enrol::{ArgumentBits, ArgumentKey, ExecutableKey, ExecutableRules},
     hook::{HOOKS, HookCounters},
     limits::*,
+    name::NameKey,
     path::{PolicyRoot, State, TransitionKey},
     seen::{Seen, SeenKey},
 };
@@ -42,6 +43,10 @@ pub static POLICIES: Array<PolicyRoot> = Array::with_max_entries(MAX_POLICIES, 0
 #[map]
 pub static DESTINATIONS: LpmTrie<DestinationKey, u32> =
     LpmTrie::with_max_entries(MAX_DESTINATIONS, BPF_F_NO_PREALLOC);
+
+/// Names of every policy: abstract unix sockets.
+#[map]
+pub static NAMES: HashMap<NameKey, u32> = HashMap::with_max_entries(MAX_NAMES, BPF_F_NO_PREALLOC);
 
 /// Edges of every path automaton.
 #[map]

@@ -23,6 +23,11 @@ pub static SELF_HASH: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static EXEC_JUDGES: Global<u32> = Global::new(0);
 
+/// Hooks that are parts of a program which several share: bit [`monitor_common::hook::Hook`] of
+/// those that are wanted.
+#[unsafe(no_mangle)]
+pub static HOOKS_ON: Global<u64> = Global::new(0);
+
 /// Reads kernel memory at `base + offset`; `None` where it cannot be read.
 #[inline(always)]
 pub fn read<T>(base: u64, offset: u32) -> Option<T> {

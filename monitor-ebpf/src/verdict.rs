@@ -12,11 +12,14 @@ const SIGKILL: u32 = 9;
 
 /// What a hook can do about an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "not every family has every means")]
 pub enum Means {
     /// Refuse it.
     Deny,
     /// Only kill the process.
     Kill,
+    /// Only tell: it has happened, or killing would not undo it.
+    Tell,
 }
 
 /// The verdict on an operation that the policy allows or not and that an invariant forbids or not.
@@ -52,7 +55,7 @@ pub fn judge(
     match means {
         Means::Deny => Verdict::Blocked,
         Means::Kill if control.has(kill) => Verdict::Killed,
-        Means::Kill => Verdict::Audited,
+        Means::Kill | Means::Tell => Verdict::Audited,
     }
 }
 

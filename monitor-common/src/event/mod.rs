@@ -1,17 +1,41 @@
 //! Events: what the kernel tells the daemon. One file per family; every event starts with a
 //! [`Header`].
 
+pub mod accept;
+pub mod change;
 pub mod connect;
 pub mod exec;
+pub mod facility;
+pub mod flow;
+pub mod map;
+pub mod name;
 pub mod open;
 pub mod process;
+pub mod unix;
 
 use crate::{assert_layout, class::ClassId};
 
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Kind {
+/// Declares the kinds of events once.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $number:literal,)+) => {
+        /// What happened.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Kind { $($(#[$doc])* $kind = $number,)+ }
+
+        impl Kind {
+            /// The kind for a byte read from the kernel, if it is one.
+            pub const fn from_u8(v: u8) -> Option<Self> {
+                Some(match v {
+                    $($number => Self::$kind,)+
+                    _ => return None,
+                })
+            }
+        }
+    };
+}
+
+kinds! {
     /// [`process::ForkEvent`]
     Fork = 1,
     /// [`process::ExitEvent`]
@@ -22,25 +46,32 @@ pub enum Kind {
     Connect = 16,
     /// [`connect::ConnectEvent`] of an unconnected send
     Send = 17,
+    /// [`connect::ConnectEvent`] with the local endpoint
+    Listen = 18,
+    /// [`accept::AcceptEvent`]
+    Accept = 19,
+    /// [`accept::CallerEvent`]
+    Caller = 20,
+    /// [`unix::UnixEvent`]
+    Unix = 21,
+    /// [`flow::FlowEvent`]
+    Flow = 22,
+    /// [`name::QueryEvent`]
+    Query = 23,
+    /// [`name::AnswerEvent`]
+    Answer = 24,
+    /// [`name::HelloEvent`]
+    Hello = 25,
     /// [`open::OpenEvent`]
     Open = 32,
+    /// [`map::MapEvent`]
+    Map = 33,
+    /// [`change::ChangeEvent`]
+    Change = 34,
     /// [`exec::ExecEvent`]
     Exec = 48,
-}
-impl Kind {
-    /// The kind for a byte read from the kernel, if it is one.
-    pub const fn from_u8(v: u8) -> Option<Self> {
-        Some(match v {
-            1 => Self::Fork,
-            2 => Self::Exit,
-            3 => Self::Phase,
-            16 => Self::Connect,
-            17 => Self::Send,
-            32 => Self::Open,
-            48 => Self::Exec,
-            _ => return None,
-        })
-    }
+    /// [`facility::FacilityEvent`]
+    Facility = 64,
 }
 
 /// What the kernel did about it.

@@ -1,4 +1,5 @@
-//! What depends on the processor: where the system call number is, and what the numbers mean.
+//! What depends on the processor: where the system call's number and arguments are, and what the
+//! numbers mean.
 
 #[cfg(feature = "arch-aarch64")]
 mod aarch64;
@@ -6,6 +7,16 @@ mod aarch64;
 mod x86_64;
 
 #[cfg(feature = "arch-aarch64")]
-pub use aarch64::opened_file;
+#[allow(unused_imports, reason = "not every family needs arguments")]
+pub use aarch64::{argument, call};
 #[cfg(feature = "arch-x86_64")]
-pub use x86_64::opened_file;
+#[allow(unused_imports, reason = "not every family needs arguments")]
+pub use x86_64::{argument, call};
+
+/// What a system call does, as far as a hook at its end cares.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Returns a descriptor of a file that it opened by path, or took from another process: open,
+    /// creat, openat, open_by_handle_at, openat2, pidfd_getfd.
+    Open,
+}

@@ -1,7 +1,9 @@
 //! x86-64: `pt_regs` and system call numbers, 64-bit and 32-bit entry.
 
-use crate::offsets::{OFFSETS, read};
 use monitor_common::offsets::MISSING;
+
+use super::Call;
+use crate::offsets::{OFFSETS, read};
 
 /// `orig_ax` in `pt_regs`.
 const ORIG_AX: u32 = 15 * 8;
@@ -9,22 +11,43 @@ const ORIG_AX: u32 = 15 * 8;
 const TS_COMPAT: u32 = 2;
 /// Bit of x32 system call numbers.
 const X32: u64 = 0x4000_0000;
+/// Registers of the arguments in `pt_regs`, first to sixth; the 64-bit and the 32-bit entry.
+const ARGUMENTS: [u32; 6] = [14 * 8, 13 * 8, 12 * 8, 7 * 8, 9 * 8, 8 * 8];
+const COMPAT_ARGUMENTS: [u32; 6] = [5 * 8, 11 * 8, 12 * 8, 13 * 8, 14 * 8, 4 * 8];
 
-/// Whether the system call that is ending returns a descriptor of a file that it opened by path, or
-/// took from another process.
 #[inline(always)]
-pub fn opened_file(regs: u64, task: u64) -> bool {
-    let Some(nr) = read::<u64>(regs, ORIG_AX) else {
-        return false;
-    };
+fn compat(task: u64) -> bool {
     let status = OFFSETS.load().task_status;
-    let compat =
-        status != MISSING && matches!(read::<u32>(task, status), Some(s) if s & TS_COMPAT != 0);
-    if compat {
-        // open, creat, openat, open_by_handle_at, openat2, pidfd_getfd
-        matches!(nr as u32, 5 | 8 | 295 | 342 | 437 | 438)
+    status != MISSING && matches!(read::<u32>(task, status), Some(s) if s & TS_COMPAT != 0)
+}
+
+/// The system call that is ending, if a hook cares for it.
+#[inline(always)]
+pub fn call(regs: u64, task: u64) -> Option<Call> {
+    let nr = read::<u64>(regs, ORIG_AX)?;
+    if compat(task) {
+        Some(match nr as u32 {
+            5 | 8 | 295 | 342 | 437 | 438 => Call::Open,
+            _ => return None,
+        })
     } else {
-        // open, creat, openat, open_by_handle_at, openat2, pidfd_getfd
-        matches!(nr & !X32, 2 | 85 | 257 | 304 | 437 | 438)
+        Some(match nr & !X32 {
+            2 | 85 | 257 | 304 | 437 | 438 => Call::Open,
+            _ => return None,
+        })
+    }
+}
+
+/// An argument of the system call that is ending, counted from 0, as its caller passed it.
+#[inline(always)]
+#[allow(
+    dead_code,
+    reason = "for families whose object is an argument rather than the result"
+)]
+pub fn argument(regs: u64, task: u64, n: usize) -> Option<u64> {
+    if compat(task) {
+        read::<u64>(regs, COMPAT_ARGUMENTS[n]).map(|v| v as u32 as u64)
+    } else {
+        read::<u64>(regs, ARGUMENTS[n])
     }
 }

@@ -6,3 +6,4 @@ mod exec;
 mod open;
 mod process;
 mod send;
+mod sys_exit;

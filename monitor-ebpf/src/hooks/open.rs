@@ -1,11 +1,7 @@
 //! Open family: files by path. Denied on the LSM tier; on the cgroup tier the process is killed
 //! before it can use the descriptor.
 
-use aya_ebpf::{
-    helpers::bpf_get_current_task,
-    macros::{lsm, raw_tracepoint},
-    programs::{LsmContext, RawTracePointContext},
-};
+use aya_ebpf::{helpers::bpf_get_current_task, macros::lsm, programs::LsmContext};
 use monitor_common::{
     class::Family,
     event::{
@@ -20,7 +16,6 @@ use monitor_common::{
 };
 
 use crate::{
-    arch,
     emit::{self, Subject},
     maps::SCRATCH,
     offsets::{OFFSETS, read},
@@ -36,37 +31,27 @@ const FMODE_PATH: u32 = 1 << 14;
 /// `__FMODE_EXEC` in `f_flags`: the kernel opens a program; the exec family judges it.
 const FMODE_EXEC: u32 = 0x20;
 
-/// Sees: the end of every system call; acts on those that opened a file by path.
+/// Sees: the end of the system calls that open a file by path.
 /// Why here: the file is in the descriptor table, so that the path is the kernel's own and no
-/// user memory is read. Attached on the cgroup tier only, while a workload is configured.
+/// user memory is read. On the cgroup tier only, while a workload is configured.
 /// Misses: io_uring opens; a second thread that reads the descriptor in the microsecond before the
 /// signal arrives (measured: 1 to 10 % of races), or that swaps the descriptor for another.
-/// Prototype: `sys_exit(struct pt_regs *, long ret)`.
+/// Prototype: part of `sys_exit`.
 /// On error: treated as not allowed; a descriptor that another thread closed meanwhile is let be.
-/// Cost: about 100 ns on every system call of every process; 1 µs more per open of a member.
-#[raw_tracepoint(tracepoint = "sys_exit")]
-pub fn open_exit(ctx: RawTracePointContext) -> i32 {
-    let Some(member) = watch::current() else {
-        return 0;
-    };
-    let fd: i64 = ctx.arg(1);
+/// Cost: 1 µs per open of a member.
+#[inline(always)]
+pub fn open_exit(member: Member, task: u64, fd: i64) {
     if !(0..=i32::MAX as i64).contains(&fd) {
-        return 0;
-    }
-    // SAFETY: a helper without arguments.
-    let task = unsafe { bpf_get_current_task() };
-    if !arch::opened_file(ctx.arg(0), task) {
-        return 0;
+        return;
     }
     let Some(file) = file_of(task, fd as u32) else {
         emit::count_error(Hook::OpenExit, line!());
-        return 0;
+        return;
     };
     let verdict = opened(member, file, Hook::OpenExit, Means::Kill);
     if matches!(verdict, Verdict::Killed) && !verdict::kill() {
         emit::count_error(Hook::OpenExit, line!());
     }
-    0
 }
 
 /// Sees: every open of a file, whatever the way in: open, openat2, open_by_handle_at, io_uring.
@@ -89,7 +74,7 @@ pub fn lsm_file_open(ctx: LsmContext) -> i32 {
 
 /// File behind a descriptor of the current process.
 #[inline(always)]
-fn file_of(task: u64, fd: u32) -> Option<u64> {
+pub fn file_of(task: u64, fd: u32) -> Option<u64> {
     let o = OFFSETS.load();
     let files = read::<u64>(task, o.task_files)?;
     let table = read::<u64>(files, o.files_fdt)?;
@@ -164,7 +149,7 @@ fn opened(member: Member, file: u64, hook: Hook, means: Means) -> Verdict {
 /// Whether nobody else can use what the current process opens: it has one thread, shares its
 /// descriptors with nobody, and is not traced.
 #[inline(always)]
-fn alone() -> bool {
+pub fn alone() -> bool {
     let o = OFFSETS.load();
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() };

@@ -14,6 +14,7 @@ pub mod decide;
 pub mod decision;
 pub mod decode;
 pub mod detect;
+pub mod fact;
 pub mod observation;
 #[cfg(test)]
 mod testing;

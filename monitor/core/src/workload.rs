@@ -31,6 +31,7 @@ names!(mode_name, mode_from, Mode {
 });
 names!(family_name, family_from, Family {
     Destination => "destination", Read => "read", Write => "write", Exec => "exec",
+    Unix => "unix", Listen => "listen", Name => "name", Facility => "facility",
 });
 
 /// Roles, in the order in which they are listed to people.
@@ -49,13 +50,15 @@ names!(verdict_name, verdict_from, Verdict {
     Known => "known", New => "new", WouldBlock => "would_block",
     Blocked => "blocked", Killed => "killed", Audited => "audited",
 });
-names!(hook_name, hook_from, Hook {
-    ProcessFork => "process_fork", ProcessExec => "process_exec", ProcessExit => "process_exit",
-    Bind4 => "bind4", Bind6 => "bind6", Connect4 => "connect4", Connect6 => "connect6",
-    Sendmsg4 => "sendmsg4", Sendmsg6 => "sendmsg6", OpenExit => "open_exit",
-    LsmFileOpen => "lsm_file_open", LsmExec => "lsm_exec",
-    LsmConnect => "lsm_connect", LsmSendmsg => "lsm_sendmsg",
-});
+/// The word for a [`Hook`].
+pub const fn hook_name(v: Hook) -> &'static str {
+    v.name()
+}
+
+/// The [`Hook`] for a word.
+pub fn hook_from(word: &str) -> Option<Hook> {
+    Hook::from_name(word)
+}
 
 #[cfg(test)]
 mod tests {

@@ -87,6 +87,18 @@ pub struct BaselineSize {
     pub writes: usize,
     /// Programs started.
     pub execs: usize,
+    /// Unix sockets reached.
+    #[serde(default)]
+    pub unix: usize,
+    /// Endpoints listened on.
+    #[serde(default)]
+    pub listens: usize,
+    /// Names looked up.
+    #[serde(default)]
+    pub names: usize,
+    /// Facilities used.
+    #[serde(default)]
+    pub facilities: usize,
 }
 
 /// One entry of `GET /v1/hooks`

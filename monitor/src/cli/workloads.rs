@@ -91,6 +91,7 @@ mod tests {
                 reads: 20,
                 writes: 2,
                 execs: 0,
+                ..BaselineSize::default()
             },
             episodes: 3,
         };

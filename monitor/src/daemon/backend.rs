@@ -95,6 +95,10 @@ impl Backend for Engine {
                         reads: tally.reads,
                         writes: tally.writes,
                         execs: tally.execs,
+                        unix: tally.unix,
+                        listens: tally.listens,
+                        names: tally.names,
+                        facilities: tally.facilities,
                     },
                     episodes: standing.episodes,
                 }

@@ -9,7 +9,8 @@ use std::{
 use monitor_common::{
     class::{ClassId, Family, Mode},
     endpoint::V4_PREFIX,
-    event::{Kind, Verdict},
+    event::{Kind, Verdict, change::Action},
+    facility::Facility,
     hash,
     hook::Hook,
     seen::{Seen, SeenKey},
@@ -18,7 +19,7 @@ use slmguard_core::{
     baseline::Baseline,
     decide::endpoint_rule::EndpointRule,
     decode::ClassNames,
-    observation::{Endpoint, Fact, FileAccess, Observation, ProcessKey, Scope},
+    observation::{Endpoint, Fact, FileAccess, Observation, ProcessKey, Scope, UnixPeer},
     text,
 };
 
@@ -154,6 +155,10 @@ impl Engine {
                 (Family::Read, tally.reads),
                 (Family::Write, tally.writes),
                 (Family::Exec, tally.execs),
+                (Family::Unix, tally.unix),
+                (Family::Listen, tally.listens),
+                (Family::Name, tally.names),
+                (Family::Facility, tally.facilities),
             ] {
                 self.metrics.set_baseline(&workload.name, family, entries);
             }
@@ -165,6 +170,7 @@ impl Engine {
 struct Names {
     endpoints: HashMap<u64, Endpoint>,
     paths: HashMap<u64, Vec<u8>>,
+    sockets: HashMap<u64, Vec<u8>>,
 }
 
 impl Names {
@@ -172,14 +178,21 @@ impl Names {
         let mut names = Self {
             endpoints: HashMap::new(),
             paths: HashMap::new(),
+            sockets: HashMap::new(),
         };
         for (family, subject, _) in baseline.entries(scope) {
-            if family == Family::Destination {
+            if matches!(family, Family::Name | Family::Facility) {
+                continue;
+            }
+            if matches!(family, Family::Destination | Family::Listen) {
                 if let Some(endpoint) = endpoint(subject) {
                     names
                         .endpoints
                         .insert(endpoint_hash(key, &endpoint), endpoint);
                 }
+            } else if let Some(name) = subject.strip_prefix('@') {
+                let name = text::unescape(name);
+                names.sockets.insert(hash::component(key, &name), name);
             } else if !subject.split('/').any(|c| c == "*") {
                 let path = text::unescape(subject);
                 let hash = hash::path(key, text::components(&path));
@@ -211,13 +224,37 @@ impl Names {
                 argv: vec![],
                 after: None,
             }),
-            Kind::Fork | Kind::Exit | Kind::Phase => None,
+            Kind::Listen => Some(Fact::Listen(*self.endpoints.get(&key.hash)?)),
+            Kind::Unix => Some(Fact::Unix(match self.sockets.get(&key.hash) {
+                Some(name) => UnixPeer::Abstract(name.clone()),
+                None => UnixPeer::Path(file()?),
+            })),
+            // The action stands where an open has its access.
+            Kind::Change => Some(Fact::Change {
+                action: Action::from_u8(access)?,
+                file: file()?,
+            }),
+            // The kernel counts facilities under their number.
+            Kind::Facility => Some(Fact::Facility {
+                facility: Facility::from_u32(u32::try_from(key.hash).ok()?)?,
+                detail: [0; 3],
+            }),
+            Kind::Fork
+            | Kind::Exit
+            | Kind::Phase
+            | Kind::Accept
+            | Kind::Caller
+            | Kind::Flow
+            | Kind::Query
+            | Kind::Answer
+            | Kind::Hello
+            | Kind::Map => None,
         }
     }
 }
 
 fn endpoint(subject: &str) -> Option<Endpoint> {
-    let rule = EndpointRule::parse(subject).ok()?;
+    let rule = EndpointRule::parse_local(subject).ok()?;
     let (port, protocol) = rule.service();
     Some(Endpoint {
         address: rule.address(),

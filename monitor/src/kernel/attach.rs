@@ -14,7 +14,7 @@ use super::{
     load::{Loaded, brief, program},
     pins::Instance,
     preflight::Facts,
-    table::{Attach, Row, TABLE},
+    table::{Attach, Row, SYS_EXIT, TABLE},
 };
 
 /// What came of it.
@@ -45,6 +45,7 @@ pub fn attach(
         status: vec![],
         links: vec![],
     };
+    let mut sys_exit: Option<Result<(), String>> = None;
     for row in &TABLE {
         let mut status = HookStatus {
             id: row.hook,
@@ -58,15 +59,27 @@ pub fn attach(
             guards: row.guards,
             reason: None,
         };
-        status.reason = obstacle(row, options, offsets, loaded);
+        status.reason = obstacle(row, options, offsets, loaded.tier).map(|why| {
+            let elsewhere = loaded.tier == Tier::Cgroup && row.only == Some(Tier::Lsm);
+            let no_lsm = loaded.no_lsm.clone().filter(|_| elsewhere);
+            no_lsm.unwrap_or(why)
+        });
         if status.reason.is_none() {
-            match attach_one(&mut loaded.object, row, &cgroup) {
-                Ok(link) => {
-                    status.attached = true;
-                    keep(row, link, pins, &mut all.links)?;
-                }
-                Err(why) => status.reason = Some(why),
+            let done = match (row.attach, &sys_exit) {
+                (Attach::SysExit, Some(done)) => done.clone(),
+                _ => match attach_one(&mut loaded.object, row, &cgroup) {
+                    Ok(link) => {
+                        keep(program_name(row), link, pins, &mut all.links)?;
+                        Ok(())
+                    }
+                    Err(why) => Err(why),
+                },
+            };
+            if row.attach == Attach::SysExit {
+                sys_exit = Some(done.clone());
             }
+            status.attached = done.is_ok();
+            status.reason = done.err();
         }
         if row.essential
             && !status.attached
@@ -86,17 +99,25 @@ pub fn attach(
     Ok(all)
 }
 
+/// Name of the program that a hook is, or is a part of.
+fn program_name(row: &Row) -> &'static str {
+    match row.attach {
+        Attach::SysExit => SYS_EXIT,
+        _ => row.name,
+    }
+}
+
 /// Why a hook is not even tried.
-fn obstacle(
+pub fn obstacle(
     row: &Row,
     options: &StartOptions,
     offsets: &KernelOffsets,
-    loaded: &Loaded,
+    tier: Tier,
 ) -> Option<String> {
-    if row.only.is_some_and(|t| t != loaded.tier) {
-        return Some(match loaded.tier {
+    if row.only.is_some_and(|t| t != tier) {
+        return Some(match tier {
             Tier::Lsm => "the lsm tier does this better".into(),
-            Tier::Cgroup => loaded.no_lsm.clone().unwrap_or_default(),
+            Tier::Cgroup => "belongs to the lsm tier".into(),
         });
     }
     if options.disable.iter().any(|d| d == row.name) {
@@ -125,6 +146,13 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
             let link = p.take_link(id).map_err(|e| brief(&e))?;
             Ok(FdLink::from(link))
         }
+        Attach::SysExit => {
+            let p: &mut RawTracePoint = program(loaded, SYS_EXIT).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            let id = p.attach(SYS_EXIT).map_err(|e| brief(&e))?;
+            let link = p.take_link(id).map_err(|e| brief(&e))?;
+            Ok(FdLink::from(link))
+        }
         Attach::CgroupSockAddr => {
             let p: &mut CgroupSockAddr = program(loaded, row.name).map_err(text)?;
             p.load().map_err(|e| brief(&e))?;
@@ -146,7 +174,7 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
 }
 
 fn keep(
-    row: &Row,
+    name: &str,
     link: FdLink,
     pins: Option<&Instance>,
     links: &mut Vec<FdLink>,
@@ -155,7 +183,7 @@ fn keep(
         links.push(link);
         return Ok(());
     };
-    let path = pins.link_path(row.name);
+    let path = pins.link_path(name);
     link.pin(&path).map(drop).map_err(|e| pin_error(&path, &e))
 }
 

@@ -1,17 +1,18 @@
 //! Loading the object: settings frozen, maps made, tier found by trying.
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    Btf, BtfError, Ebpf, EbpfLoader, VerifierLogLevel,
     programs::{Lsm, ProgramError},
 };
 use monitor_common::hash;
 
 use super::{
     KernelError, StartOptions, Tier, TierChoice,
+    attach::obstacle,
     btf::KernelOffsets,
     plain::Plain,
     preflight::Facts,
-    table::{Attach, TABLE},
+    table::{Attach, Row, TABLE},
 };
 
 /// The kernel programs, embedded at build time; empty in a build without them.
@@ -92,7 +93,12 @@ fn try_lsm(options: &StartOptions, offsets: &KernelOffsets, facts: &Facts) -> Re
             continue;
         };
         let program: &mut Lsm = program(&mut loaded, row.name).map_err(|e| e.to_string())?;
-        program.load(hook, &btf).map_err(|e| match e {
+        let loaded = match program.load(hook, &btf) {
+            // This kernel has no such hook: the table's status says so.
+            Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) => continue,
+            loaded => loaded,
+        };
+        loaded.map_err(|e| match e {
             ProgramError::LoadError { io_error, .. }
                 if io_error.raw_os_error() == Some(libc::EPERM) =>
             {
@@ -116,6 +122,13 @@ fn object(
         hash::component(options.key, b"self"),
     );
     let judges = (tier == Tier::Cgroup) as u32;
+    let shared = |row: &&Row| {
+        row.attach == Attach::SysExit && obstacle(row, options, offsets, tier).is_none()
+    };
+    let hooks_on = TABLE
+        .iter()
+        .filter(shared)
+        .fold(0, |bits, row| bits | 1u64 << row.hook as u64);
     let level = match std::env::var_os(VERIFIER_LOG) {
         Some(_) => VerifierLogLevel::STATS | VerifierLogLevel::DEBUG,
         None => VerifierLogLevel::STATS,
@@ -128,6 +141,7 @@ fn object(
         .override_global("PROC_HASH", &proc, true)
         .override_global("SELF_HASH", &own, true)
         .override_global("EXEC_JUDGES", &judges, true)
+        .override_global("HOOKS_ON", &hooks_on, true)
         .load(OBJECT)
         .map_err(|e| KernelError::Load(brief(&e)))
 }

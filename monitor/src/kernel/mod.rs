@@ -219,6 +219,7 @@ impl Kernel {
                 take(&mut loaded, "POLICIES")?,
                 take(&mut loaded, "DESTINATIONS")?,
                 take(&mut loaded, "TRANSITIONS")?,
+                take(&mut loaded, "NAMES")?,
             )?,
             _links: attached.links,
             key: options.key,

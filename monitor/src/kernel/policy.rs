@@ -9,8 +9,9 @@ use aya::maps::{
 };
 use monitor_common::{
     class::ClassId,
-    endpoint::{DENIED, DestinationKey, INVARIANT_POLICY},
-    limits::{MAX_DESTINATIONS, MAX_POLICIES, MAX_TRANSITIONS},
+    endpoint::{DENIED, DestinationKey, INVARIANT_POLICY, LISTEN},
+    limits::{MAX_DESTINATIONS, MAX_NAMES, MAX_POLICIES, MAX_TRANSITIONS},
+    name::NameKey,
     path::{PolicyRoot, State, TransitionKey},
 };
 use slmguard_core::decide::{automaton::Automaton, policy::PolicyImage};
@@ -21,6 +22,7 @@ use super::{Kernel, KernelError, plain::Plain};
 #[derive(Default)]
 struct Installed {
     destinations: Vec<(u32, DestinationKey)>,
+    names: Vec<NameKey>,
     transitions: Vec<TransitionKey>,
     /// Root of its deny automaton in [`Policies::shared`].
     deny: u32,
@@ -42,6 +44,7 @@ pub struct Policies {
     roots: Array<MapData, Plain<PolicyRoot>>,
     destinations: LpmTrie<MapData, Plain<DestinationKey>, u32>,
     transitions: HashMap<MapData, Plain<TransitionKey>, Plain<State>>,
+    names: HashMap<MapData, Plain<NameKey>, u32>,
     installed: BTreeMap<u32, Installed>,
     /// By the number of the root state.
     shared: BTreeMap<u32, Shared>,
@@ -52,12 +55,18 @@ pub struct Policies {
 
 impl Policies {
     /// Takes the maps.
-    pub fn new(roots: Map, destinations: Map, transitions: Map) -> Result<Self, KernelError> {
+    pub fn new(
+        roots: Map,
+        destinations: Map,
+        transitions: Map,
+        names: Map,
+    ) -> Result<Self, KernelError> {
         Ok(Self {
             roots: Array::try_from(roots).map_err(KernelError::map("POLICIES"))?,
             destinations: LpmTrie::try_from(destinations)
                 .map_err(KernelError::map("DESTINATIONS"))?,
             transitions: HashMap::try_from(transitions).map_err(KernelError::map("TRANSITIONS"))?,
+            names: HashMap::try_from(names).map_err(KernelError::map("NAMES"))?,
             installed: BTreeMap::new(),
             shared: BTreeMap::new(),
             invariants: vec![],
@@ -88,7 +97,12 @@ impl Policies {
         Ok(number)
     }
 
-    fn check_room(&self, destinations: usize, transitions: usize) -> Result<(), KernelError> {
+    fn check_room(
+        &self,
+        destinations: usize,
+        transitions: usize,
+        names: usize,
+    ) -> Result<(), KernelError> {
         let shared: usize = self.shared.values().map(|s| s.transitions.len()).sum();
         let used: (usize, usize) = self
             .installed
@@ -115,6 +129,10 @@ impl Policies {
                 used.1 + transitions,
                 MAX_TRANSITIONS,
             ));
+        }
+        let named: usize = self.installed.values().map(|p| p.names.len()).sum();
+        if named + names > MAX_NAMES as usize {
+            return Err(full("names of unix sockets", named + names, MAX_NAMES));
         }
         Ok(())
     }
@@ -181,19 +199,28 @@ impl Policies {
     /// Installs a policy under a fresh number; nothing of it stays if it cannot be done.
     fn install(&mut self, image: &PolicyImage) -> Result<u32, KernelError> {
         let transitions = image.allow.transitions.len() + image.deny.transitions.len();
-        self.check_room(image.destinations.len() + image.denied.len(), transitions)?;
+        self.check_room(
+            image.destinations.len() + image.denied.len(),
+            transitions,
+            image.names.len(),
+        )?;
         let number = self.free_number()?;
         // Known from the start, so that what was inserted is found when it has to go.
         let allowed = image.destinations.iter().map(|(bits, key)| {
-            let policy = number;
+            let policy = number | key.policy & LISTEN;
             (*bits, DestinationKey { policy, ..*key })
         });
         let denied = image.denied.iter().map(|(bits, key)| {
-            let policy = number | DENIED;
+            let policy = number | DENIED | key.policy & LISTEN;
             (*bits, DestinationKey { policy, ..*key })
+        });
+        let names = image.names.iter().map(|key| {
+            let policy = number | key.policy & DENIED;
+            NameKey { policy, ..*key }
         });
         let installed = Installed {
             destinations: allowed.chain(denied).collect(),
+            names: names.collect(),
             transitions: image.allow.transitions.iter().map(|(k, _)| *k).collect(),
             ..Installed::default()
         };
@@ -208,9 +235,17 @@ impl Policies {
     }
 
     fn fill(&mut self, number: u32, image: &PolicyImage) -> Result<(), KernelError> {
-        let destinations = self.installed.get(&number).map(|i| i.destinations.clone());
-        for entry in destinations.unwrap_or_default() {
+        let installed = self.installed.get(&number);
+        let (destinations, names) = installed
+            .map(|i| (i.destinations.clone(), i.names.clone()))
+            .unwrap_or_default();
+        for entry in destinations {
             self.insert_destination(entry)?;
+        }
+        for key in names {
+            self.names
+                .insert(Plain(key), 1, 0)
+                .map_err(KernelError::map("NAMES"))?;
         }
         self.insert_automaton(&image.allow)?;
         let deny = self.share(&image.deny)?;
@@ -234,6 +269,9 @@ impl Policies {
         let _ = self.roots.set(number, Plain(PolicyRoot::default()), 0);
         for (bits, key) in old.destinations {
             let _ = self.destinations.remove(&Key::new(bits, Plain(key)));
+        }
+        for key in old.names {
+            let _ = self.names.remove(&Plain(key));
         }
         for key in old.transitions {
             let _ = self.transitions.remove(&Plain(key));

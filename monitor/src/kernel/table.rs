@@ -10,6 +10,8 @@ use super::Tier;
 pub enum Attach {
     /// To a raw tracepoint.
     RawTracepoint(&'static str),
+    /// As a part of the one program at raw tracepoint `sys_exit`.
+    SysExit,
     /// To the root of the cgroup v2 hierarchy.
     CgroupSockAddr,
     /// To the root of the cgroup v2 hierarchy.
@@ -211,12 +213,7 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         needs: &[DESCRIPTOR, OPENED, PATH],
         files: true,
         test: "open::a_file_outside_the_policy_stays_closed",
-        ..row(
-            Hook::OpenExit,
-            "open_exit",
-            "open",
-            Attach::RawTracepoint("sys_exit"),
-        )
+        ..row(Hook::OpenExit, "open_exit", "open", Attach::SysExit)
     },
     Row {
         only: Some(Tier::Lsm),
@@ -284,6 +281,9 @@ impl Row {
     }
 }
 
+/// The program that the [`Attach::SysExit`] hooks are parts of.
+pub const SYS_EXIT: &str = "sys_exit";
+
 /// Row of a hook.
 pub fn row_of(hook: Hook) -> &'static Row {
     &TABLE[hook as usize]
@@ -322,6 +322,7 @@ mod tests {
     fn every_row_stands_at_its_number_and_is_complete() {
         for (i, row) in TABLE.iter().enumerate() {
             assert_eq!(row.hook as usize, i, "{}", row.name);
+            assert_eq!(row.hook.name(), row.name);
             assert!(
                 !row.guards.is_empty() && row.test.contains("::"),
                 "{}",

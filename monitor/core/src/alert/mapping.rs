@@ -5,13 +5,15 @@ use std::net::IpAddr;
 
 use monitor_common::{
     class::{Phase, Role},
+    event::change::Action,
+    facility::{Facility, INVARIANT_FACILITIES},
     path::permission::WRITE,
 };
 
 use super::Severity;
 use crate::{
     decide::invariants::{Guards, guarded_endpoint, guarded_file},
-    observation::{Endpoint, Fact, FileAccess, Observation},
+    observation::{Endpoint, Fact, FileAccess, Observation, UnixPeer},
     text,
 };
 
@@ -46,9 +48,30 @@ pub fn mapping(observation: &Observation) -> Mapping {
         Fact::Send(endpoint) => destination(endpoint, true),
         Fact::Open(file) => open(file, observation.scope.role),
         Fact::Exec { program, .. } => exec(program, observation),
-        Fact::Fork { .. } | Fact::Exit { .. } | Fact::Phase { .. } => {
-            row(Severity::Info, &[], &[], &[])
-        }
+        Fact::Unix(peer) => unix(peer),
+        Fact::Listen(_) => row(
+            Severity::Medium,
+            &["T1571"],
+            &["AML.T0049"],
+            &["LLM06:2025", "ASI05:2026"],
+        ),
+        Fact::Query(_) => row(
+            Severity::Medium,
+            &["T1071.004"],
+            &["AML.T0025"],
+            &["LLM02:2025"],
+        ),
+        Fact::Change { action, file } => change(*action, file),
+        Fact::Facility { facility, .. } => by_facility(*facility),
+        Fact::Fork { .. }
+        | Fact::Exit { .. }
+        | Fact::Phase { .. }
+        | Fact::Accept { .. }
+        | Fact::Caller { .. }
+        | Fact::Flow(_)
+        | Fact::Answer { .. }
+        | Fact::Hello { .. }
+        | Fact::Map { .. } => row(Severity::Info, &[], &[], &[]),
     };
     // What the operator forbade by name is never a trifle.
     let least = if observation.invariant {
@@ -264,6 +287,71 @@ fn exec(program: &FileAccess, observation: &Observation) -> Mapping {
         },
         &["AML.T0050", "AML.T0053"],
         &["LLM05:2025", "LLM06:2025", "ASI02:2026", "ASI05:2026"],
+    )
+}
+
+/// Sockets behind which somebody obeys: container runtimes, and the service manager's bus.
+const MASTERS: &[&[u8]] = &[
+    b"docker.sock",
+    b"containerd.sock",
+    b"crio.sock",
+    b"podman.sock",
+    b"system_bus_socket",
+];
+
+fn unix(peer: &UnixPeer) -> Mapping {
+    if let UnixPeer::Path(file) = peer
+        && MASTERS.contains(&last(file))
+    {
+        return row(
+            Severity::Critical,
+            &["T1611", "T1559"],
+            &["AML.T0105"],
+            &["LLM06:2025", "ASI03:2026"],
+        );
+    }
+    row(
+        Severity::Medium,
+        &["T1559"],
+        &["AML.T0053"],
+        &["LLM06:2025", "ASI02:2026"],
+    )
+}
+
+fn change(action: Action, file: &FileAccess) -> Mapping {
+    if matches!(action, Action::Unlink | Action::Rmdir | Action::Truncate) {
+        return row(
+            Severity::High,
+            &["T1485"],
+            &["AML.T0101"],
+            &["LLM06:2025", "ASI02:2026"],
+        );
+    }
+    open(file, Role::Tool)
+}
+
+fn by_facility(facility: Facility) -> Mapping {
+    let attack: Ids = match facility {
+        Facility::Raw | Facility::Packet | Facility::Ping | Facility::Transport => &["T1095"],
+        Facility::Vsock | Facility::Netlink | Facility::NetlinkRoute | Facility::OtherSocket => {
+            &["T1095"]
+        }
+        Facility::SourceRoute => &["T1090"],
+        Facility::Ptrace => &["T1055.008"],
+        Facility::ProcessMemory => &["T1003.007"],
+        Facility::Alg | Facility::IoUring | Facility::Bpf => &["T1068"],
+        Facility::Mount | Facility::UserNamespace => &["T1611"],
+    };
+    let severity = if INVARIANT_FACILITIES & facility.bit() != 0 {
+        Severity::Critical
+    } else {
+        Severity::High
+    };
+    row(
+        severity,
+        attack,
+        &["AML.T0112"],
+        &["LLM06:2025", "ASI05:2026"],
     )
 }
 

@@ -48,6 +48,14 @@ pub struct Tally {
     pub writes: usize,
     /// Programs started.
     pub execs: usize,
+    /// Unix sockets reached.
+    pub unix: usize,
+    /// Endpoints listened on.
+    pub listens: usize,
+    /// Names looked up.
+    pub names: usize,
+    /// Facilities used.
+    pub facilities: usize,
 }
 
 type Subjects = BTreeMap<String, Entry>;
@@ -148,6 +156,10 @@ impl Baseline {
             reads: count(Family::Read),
             writes: count(Family::Write),
             execs: count(Family::Exec),
+            unix: count(Family::Unix),
+            listens: count(Family::Listen),
+            names: count(Family::Name),
+            facilities: count(Family::Facility),
         }
     }
 

@@ -21,8 +21,10 @@ pub(super) fn nearest<'a>(
     known: impl Iterator<Item = &'a str>,
 ) -> Vec<String> {
     let rough: fn(&str, &str) -> (u32, usize) = match family {
-        Family::Destination => like_endpoint,
-        Family::Read | Family::Write | Family::Exec => like_path,
+        Family::Destination | Family::Listen => like_endpoint,
+        Family::Read | Family::Write | Family::Exec | Family::Unix => like_path,
+        Family::Name => like_name,
+        Family::Facility => |_, _| (1, 0),
     };
     let mut best: Vec<(Reverse<(u32, usize)>, &str)> = known
         .filter(|other| *other != subject)
@@ -54,6 +56,16 @@ fn like_path(a: &str, b: &str) -> (u32, usize) {
     let back = parts(a).rev().zip(parts(b).rev()).take_while(same).count();
     let bytes = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
     ((front + 2 * back) as u32, bytes)
+}
+
+/// Labels in common from the right, as names are delegated.
+fn like_name(a: &str, b: &str) -> (u32, usize) {
+    let same = a
+        .rsplit('.')
+        .zip(b.rsplit('.'))
+        .take_while(|(x, y)| x == y)
+        .count();
+    (1 + same as u32, 0)
 }
 
 /// The same address above the same network above the same service; any destination is a little

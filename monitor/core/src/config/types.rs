@@ -117,6 +117,12 @@ pub struct Rules {
     pub write: Vec<String>,
     /// Path patterns.
     pub exec: Vec<String>,
+    /// Unix sockets: path patterns, or `@` and an abstract name.
+    pub unix: Vec<String>,
+    /// Local endpoints, as in `connect`; `0.0.0.0` and `[::]` mean listening on every address.
+    pub listen: Vec<String>,
+    /// Names of facilities ([`monitor_common::facility::Facility`]).
+    pub facilities: Vec<String>,
 }
 
 fn learn() -> String {

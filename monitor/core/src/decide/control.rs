@@ -1,16 +1,16 @@
 //! The control word of a class: which mode applies to which family, and what replaces a denial
 //! where the tier cannot deny.
 
-use monitor_common::class::{Control, Family, Mode, Role};
+use monitor_common::class::{Control, FAMILIES, Family, Mode, Role};
 
 /// A mode for each family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Modes([Mode; 4]);
+pub struct Modes([Mode; FAMILIES]);
 
 impl Modes {
     /// One mode for every family.
     pub const fn all(mode: Mode) -> Self {
-        Self([mode; 4])
+        Self([mode; FAMILIES])
     }
     /// The same with another mode for one family.
     pub const fn with(mut self, family: Family, mode: Mode) -> Self {

@@ -66,8 +66,21 @@ pub enum RuleError {
 }
 
 impl EndpointRule {
-    /// Reads a rule.
+    /// Reads a rule about destinations.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let rule = Self::parse_local(text)?;
+        if rule.is_host() && rule.address.is_unspecified() {
+            return Err(RuleError::Unspecified(if rule.address.is_ipv4() {
+                "127.0.0.1"
+            } else {
+                "[::1]"
+            }));
+        }
+        Ok(rule)
+    }
+
+    /// Reads a rule about local endpoints, where the unspecified address means every address.
+    pub fn parse_local(text: &str) -> Result<Self, RuleError> {
         let (network, service) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (inside, behind) = rest
@@ -109,13 +122,6 @@ impl EndpointRule {
             port,
             protocol,
         };
-        if rule.is_host() && address.is_unspecified() {
-            return Err(RuleError::Unspecified(if address.is_ipv4() {
-                "127.0.0.1"
-            } else {
-                "[::1]"
-            }));
-        }
         let masked = rule.masked();
         if masked != rule {
             return Err(RuleError::HostBits(masked.to_string()));

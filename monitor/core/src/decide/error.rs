@@ -21,6 +21,17 @@ pub enum CompileError {
         /// What is wrong with it.
         reason: RuleError,
     },
+    /// A unix socket is neither a path nor an abstract name.
+    #[error("unix socket `{0}`: write an absolute path, or `@` and an abstract name")]
+    Unix(String),
+    /// A facility is none.
+    #[error("`{rule}` is not a facility; there are: {}", known.join(", "))]
+    Facility {
+        /// The rule.
+        rule: String,
+        /// What could be written.
+        known: Vec<&'static str>,
+    },
     /// More destinations than fit.
     #[error(
         "the policy needs more than {limit} destination entries; `{offender}` is the first that does not fit"
@@ -30,6 +41,14 @@ pub enum CompileError {
         limit: usize,
         /// First rule that does not fit.
         offender: String,
+    },
+    /// More names than fit.
+    #[error("the policy needs {have} names of unix sockets, and {limit} fit; allow them by path")]
+    TooManyNames {
+        /// Names that fit.
+        limit: usize,
+        /// Names given.
+        have: usize,
     },
     /// More path edges than fit, and wildcards are not to blame.
     #[error(

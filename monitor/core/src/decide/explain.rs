@@ -5,7 +5,8 @@
 
 use monitor_common::{
     class::{Family, Mode},
-    event::Verdict,
+    event::{Verdict, change::Action},
+    facility::INVARIANT_FACILITIES,
     path::permission::{READ, WRITE},
 };
 
@@ -62,6 +63,16 @@ fn alert_reasons(seen: &Observation, baseline: &Baseline) -> Vec<String> {
             Fact::Connect(endpoint) | Fact::Send(endpoint) => guarded_endpoint(endpoint),
             fact => fact.file().and_then(guarded_file),
         };
+        if let Fact::Facility { facility, .. } = &seen.fact
+            && INVARIANT_FACILITIES & facility.bit() != 0
+        {
+            reasons.push(
+                "It reaches around what is guarded: out of bounds for every workload, whatever was learned or allowed."
+                    .into(),
+            );
+            reasons.push(effect(seen));
+            return reasons;
+        }
         match guarded {
             Some((_, kept_there)) => {
                 let verb = if seen.fact.file().is_some() {
@@ -105,6 +116,15 @@ fn what(seen: &Observation) -> String {
         (Fact::Send(_), false) => "tried to send to",
         (Fact::Exec { .. }, true) => "started",
         (Fact::Exec { .. }, false) => "tried to start",
+        (Fact::Unix(_), true) => "reached the unix socket",
+        (Fact::Unix(_), false) => "tried to reach the unix socket",
+        (Fact::Listen(_), true) => "listened on",
+        (Fact::Listen(_), false) => "tried to listen on",
+        (Fact::Query(_), true) => "looked up",
+        (Fact::Query(_), false) => "tried to look up",
+        (Fact::Facility { .. }, true) => "used",
+        (Fact::Facility { .. }, false) => "tried to use",
+        (Fact::Change { action, .. }, done) => change_verb(*action, done),
         (_, true) => "opened",
         (_, false) => "tried to open",
     };
@@ -124,6 +144,25 @@ fn what(seen: &Observation) -> String {
         phase_name(scope.phase),
         seen.subject()
     )
+}
+
+fn change_verb(action: Action, done: bool) -> &'static str {
+    match (action, done) {
+        (Action::Unlink | Action::Rmdir, true) => "removed",
+        (Action::Unlink | Action::Rmdir, false) => "tried to remove",
+        (Action::RenameFrom, true) => "renamed",
+        (Action::RenameFrom, false) => "tried to rename",
+        (Action::RenameTo, true) => "renamed something to",
+        (Action::RenameTo, false) => "tried to rename something to",
+        (Action::LinkFrom, true) => "gave another name to",
+        (Action::LinkFrom, false) => "tried to give another name to",
+        (Action::LinkTo, true) => "linked something as",
+        (Action::LinkTo, false) => "tried to link something as",
+        (Action::Truncate, true) => "cut",
+        (Action::Truncate, false) => "tried to cut",
+        (Action::Symlink | Action::Mkdir | Action::Mknod, true) => "made",
+        (Action::Symlink | Action::Mkdir | Action::Mknod, false) => "tried to make",
+    }
 }
 
 /// What the kernel did about it.
@@ -177,6 +216,13 @@ fn known_instead(seen: &Observation, baseline: &Baseline, unknown: &[Family]) ->
                 Family::Read => ("file that it reads", "files that it reads"),
                 Family::Write => ("file that it writes", "files that it writes"),
                 Family::Exec => ("program that it starts", "programs that it starts"),
+                Family::Unix => ("unix socket", "unix sockets"),
+                Family::Listen => (
+                    "endpoint that it listens on",
+                    "endpoints that it listens on",
+                ),
+                Family::Name => ("name that it looks up", "names that it looks up"),
+                Family::Facility => ("facility that it uses", "facilities that it uses"),
             };
             match baseline.len(&seen.scope, *family) {
                 0 => format!("no {one} is known"),
@@ -197,14 +243,18 @@ fn how_to_allow(seen: &Observation, unknown: &[Family]) -> String {
     let rule = toml_string(&seen.subject());
     let rules: Vec<String> = unknown
         .iter()
-        .map(|family| {
+        .filter_map(|family| {
             let list = match family {
                 Family::Destination => "connect",
                 Family::Read => "read",
                 Family::Write => "write",
                 Family::Exec => "exec",
+                Family::Unix => "unix",
+                Family::Listen => "listen",
+                Family::Facility => "facilities",
+                Family::Name => return None,
             };
-            format!("{list} = [{rule}]")
+            Some(format!("{list} = [{rule}]"))
         })
         .collect();
     format!(

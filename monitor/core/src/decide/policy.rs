@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use monitor_common::{
     class::Family,
-    endpoint::{DENIED, DestinationKey, INVARIANT_POLICY},
-    hash::{FNV_BASIS, HashKey, fnv_step},
-    limits::{MAX_DESTINATIONS, MAX_TRANSITIONS},
+    endpoint::{DENIED, DestinationKey, INVARIANT_POLICY, LISTEN},
+    facility::Facility,
+    hash::{FNV_BASIS, HashKey, component, fnv_step},
+    limits::{MAX_DESTINATIONS, MAX_NAMES, MAX_TRANSITIONS},
+    name::{NameKey, space},
     path::{POLICY_DENIES_DESTINATIONS, PolicyRoot, permission},
 };
 
@@ -21,7 +23,7 @@ use super::{
     invariants::invariant_paths,
     pattern::{Component, PathPattern},
 };
-use crate::{baseline::Baseline, config::Rules, observation::Scope};
+use crate::{baseline::Baseline, config::Rules, observation::Scope, text};
 
 /// How large one policy may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct PolicyLimits {
     pub destinations: usize,
     /// Edges of each of the two automata.
     pub transitions: usize,
+    /// Names, allowed and denied together.
+    pub names: usize,
 }
 
 impl Default for PolicyLimits {
@@ -38,6 +42,7 @@ impl Default for PolicyLimits {
         Self {
             destinations: MAX_DESTINATIONS as usize / 4,
             transitions: MAX_TRANSITIONS as usize / 4,
+            names: MAX_NAMES as usize / 4,
         }
     }
 }
@@ -70,6 +75,13 @@ pub struct PolicyImage {
     pub destinations: Vec<(u32, DestinationKey)>,
     /// Entries of the same map that forbid; their policy number has [`DENIED`].
     pub denied: Vec<(u32, DestinationKey)>,
+    /// Abstract unix sockets that are allowed, and ones that are forbidden: those have [`DENIED`] in
+    /// their policy number.
+    pub names: Vec<NameKey>,
+    /// Facilities that are allowed, a bit each.
+    pub facilities: u64,
+    /// Facilities that the operator forbids.
+    pub denied_facilities: u64,
     /// Paths that are allowed.
     pub allow: Automaton,
     /// Paths that are forbidden: invariants and the operator's deny rules. Its states are numbered
@@ -93,6 +105,8 @@ impl PolicyImage {
             deny: self.deny.root,
             version: self.version,
             flags,
+            facilities: self.facilities,
+            denied_facilities: self.denied_facilities,
         }
     }
 
@@ -121,6 +135,15 @@ pub fn compile_policy(inputs: &PolicyInputs) -> Result<PolicyImage, CompileError
     let destinations = allowed.destinations(policy, &mut room, inputs.limits.destinations)?;
     let forbidden = denied.destinations(policy | DENIED, &mut room, inputs.limits.destinations)?;
 
+    let mut names = allowed.names(inputs.key, policy);
+    names.extend(denied.names(inputs.key, policy | DENIED));
+    if names.len() > inputs.limits.names {
+        return Err(CompileError::TooManyNames {
+            limit: inputs.limits.names,
+            have: names.len(),
+        });
+    }
+
     let allow = allowed.automaton(
         inputs.key,
         inputs.first_state,
@@ -141,6 +164,9 @@ pub fn compile_policy(inputs: &PolicyInputs) -> Result<PolicyImage, CompileError
     Ok(PolicyImage {
         destinations,
         denied: forbidden,
+        names,
+        facilities: allowed.facilities,
+        denied_facilities: denied.facilities,
         allow,
         deny,
         version,
@@ -159,6 +185,15 @@ pub fn check_rules(rules: &Rules) -> Vec<(&'static str, usize, CompileError)> {
         for (at, rule) in rules.iter().enumerate() {
             problems.extend(book.path(rule, permission).err().map(|e| (list, at, e)));
         }
+    }
+    for (at, rule) in rules.unix.iter().enumerate() {
+        problems.extend(book.unix(rule).err().map(|e| ("unix", at, e)));
+    }
+    for (at, rule) in rules.listen.iter().enumerate() {
+        problems.extend(book.listen(rule).err().map(|e| ("listen", at, e)));
+    }
+    for (at, rule) in rules.facilities.iter().enumerate() {
+        problems.extend(book.facility(rule).err().map(|e| ("facilities", at, e)));
     }
     problems
 }
@@ -180,6 +215,10 @@ const EDGES_IN_ANY_CASE: usize = 4096;
 #[derive(Default)]
 struct Rulebook {
     endpoints: BTreeSet<EndpointRule>,
+    listen: BTreeSet<EndpointRule>,
+    /// Abstract unix sockets, raw bytes.
+    sockets: BTreeSet<Vec<u8>>,
+    facilities: u64,
     paths: BTreeMap<Vec<Component>, u8>,
 }
 
@@ -190,6 +229,11 @@ impl Rulebook {
             Family::Read => self.path(subject, permission::READ),
             Family::Write => self.path(subject, permission::WRITE),
             Family::Exec => self.path(subject, permission::EXEC),
+            Family::Unix => self.unix(subject),
+            Family::Listen => self.listen(subject),
+            Family::Facility => self.facility(subject),
+            // Names are observed; the addresses behind them are what the kernel judges.
+            Family::Name => Ok(()),
         }
     }
 
@@ -202,7 +246,51 @@ impl Rulebook {
             .into_iter()
             .try_for_each(|(_, list, permission)| {
                 list.iter().try_for_each(|rule| self.path(rule, permission))
-            })
+            })?;
+        rules.unix.iter().try_for_each(|rule| self.unix(rule))?;
+        rules.listen.iter().try_for_each(|rule| self.listen(rule))?;
+        rules
+            .facilities
+            .iter()
+            .try_for_each(|rule| self.facility(rule))
+    }
+
+    fn unix(&mut self, rule: &str) -> Result<(), CompileError> {
+        if let Some(name) = rule.strip_prefix('@') {
+            self.sockets.insert(text::unescape(name));
+            Ok(())
+        } else if rule.starts_with('/') {
+            self.path(rule, permission::CONNECT)
+        } else {
+            Err(CompileError::Unix(rule.into()))
+        }
+    }
+
+    fn listen(&mut self, rule: &str) -> Result<(), CompileError> {
+        let parsed = EndpointRule::parse_local(rule).map_err(|reason| {
+            let rule = rule.into();
+            CompileError::Destination { rule, reason }
+        })?;
+        self.listen.insert(parsed);
+        Ok(())
+    }
+
+    fn facility(&mut self, rule: &str) -> Result<(), CompileError> {
+        let facility = Facility::from_name(rule).ok_or_else(|| CompileError::Facility {
+            rule: rule.into(),
+            known: Facility::ALL.iter().map(|f| f.name()).collect(),
+        })?;
+        self.facilities |= facility.bit();
+        Ok(())
+    }
+
+    fn names(&self, key: HashKey, policy: u32) -> Vec<NameKey> {
+        let named = |name: &Vec<u8>| NameKey {
+            policy,
+            space: space::ABSTRACT,
+            hash: component(key, name),
+        };
+        self.sockets.iter().map(named).collect()
     }
 
     fn destination(&mut self, rule: &str) -> Result<(), CompileError> {
@@ -230,7 +318,9 @@ impl Rulebook {
         limit: usize,
     ) -> Result<Vec<(u32, DestinationKey)>, CompileError> {
         let mut all = BTreeSet::new();
-        for rule in &self.endpoints {
+        let listening = self.listen.iter().map(|rule| (rule, policy | LISTEN));
+        let reached = self.endpoints.iter().map(|rule| (rule, policy));
+        for (rule, policy) in reached.chain(listening) {
             all.extend(rule.entries(policy));
             if all.len() > *room {
                 return Err(CompileError::TooManyDestinations {
@@ -278,6 +368,15 @@ fn fingerprint(allowed: &Rulebook, denied: &Rulebook) -> u64 {
         book.endpoints
             .iter()
             .for_each(|rule| line(format!("{word} {rule}")));
+        book.listen
+            .iter()
+            .for_each(|rule| line(format!("{word} listen {rule}")));
+        book.sockets
+            .iter()
+            .for_each(|name| line(format!("{word} @{}", text::escape(name))));
+        if book.facilities != 0 {
+            line(format!("{word} facilities {:x}", book.facilities));
+        }
         book.patterns()
             .for_each(|p| line(format!("{word} {} {p}", p.permissions)));
     }

@@ -209,6 +209,7 @@ fn what_does_not_fit_is_refused_by_name() {
     let limits = PolicyLimits {
         destinations: 2,
         transitions: 1000,
+        names: 10,
     };
     let many = rules(&["10.0.0.1:1/tcp", "10.0.0.2:1/tcp", "10.0.0.3:1/tcp"], &[]);
     let error = try_image(&Baseline::default(), &many, &none, limits).unwrap_err();
@@ -306,6 +307,39 @@ proptest! {
     #[test]
     fn no_rule_makes_the_compiler_panic(connect in ".{0,20}", read in "[/*a\\\\x{}]{0,20}") {
         let allow = rules(&[&connect], &[&read]);
-        let _ = try_image(&Baseline::default(), &allow, &allow, PolicyLimits { destinations: 50, transitions: 500 });
+        let _ = try_image(&Baseline::default(), &allow, &allow, PolicyLimits { destinations: 50, transitions: 500, names: 10 });
     }
+}
+
+#[test]
+fn sockets_listeners_and_facilities_reach_the_image() {
+    let allow = Rules {
+        unix: vec!["/run/app.sock".into(), "@bus\\x00x".into()],
+        listen: vec!["0.0.0.0:8080/tcp".into()],
+        facilities: vec!["socket:netlink-route".into()],
+        ..Rules::default()
+    };
+    let deny = Rules {
+        facilities: vec!["mount".into()],
+        ..Rules::default()
+    };
+    let image = try_image(&Baseline::default(), &allow, &deny, PolicyLimits::default()).unwrap();
+    assert_eq!(image.facilities, Facility::NetlinkRoute.bit());
+    assert_eq!(image.denied_facilities, Facility::Mount.bit());
+    assert_eq!(image.names.len(), 1);
+    assert_eq!(image.names[0].hash, component(KEY, b"bus\0x"));
+    assert_eq!(image.destinations.len(), 1);
+    assert_ne!(image.destinations[0].1.policy & LISTEN, 0);
+    let wrong = Rules {
+        facilities: vec!["socket:warp".into()],
+        unix: vec!["run/app.sock".into()],
+        ..Rules::default()
+    };
+    let words: Vec<String> = check_rules(&wrong)
+        .iter()
+        .map(|(.., e)| e.to_string())
+        .collect();
+    assert_eq!(words.len(), 2, "{words:?}");
+    assert!(words[0].contains("absolute path"), "{words:?}");
+    assert!(words[1].contains("io_uring"), "{words:?}");
 }

@@ -3,16 +3,23 @@
 //! It knows the layouts of [`monitor_common::event`] and nothing of rings, policies or baselines.
 //! No bytes make it panic: whatever does not fit the layout is an error that names the field.
 
+mod accept;
+mod change;
 mod connect;
 #[cfg(test)]
 mod encode;
 mod exec;
+mod facility;
+mod flow;
+mod map;
 mod name;
+mod names;
 mod open;
 mod process;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod unix;
 
 use monitor_common::{
     class::{ClassId, Family, Mode, NONE},
@@ -115,20 +122,41 @@ pub fn decode(
 
     let mut body = Reader::new(&bytes[..raw.length as usize]);
     body.skip_header()?;
+    let mut listener = None;
     let fact = match kind {
         Kind::Fork => process::fork(&mut body)?,
         Kind::Exit => process::exit(&mut body)?,
         Kind::Phase => process::phase(&mut body, classes)?,
         Kind::Connect => Fact::Connect(connect::endpoint(&mut body)?),
         Kind::Send => Fact::Send(connect::endpoint(&mut body)?),
+        Kind::Listen => Fact::Listen(connect::endpoint(&mut body)?),
+        Kind::Accept => accept::accept(&mut body)?,
+        Kind::Caller => {
+            let (fact, scope) = accept::caller(&mut body, classes)?;
+            listener = Some(scope);
+            fact
+        }
+        Kind::Unix => unix::unix(&mut body, raw.flags)?,
+        Kind::Flow => flow::flow(&mut body, raw.time)?,
+        Kind::Query => names::query(&mut body)?,
+        Kind::Answer => names::answer(&mut body)?,
+        Kind::Hello => names::hello(&mut body)?,
         Kind::Open => open::open(&mut body, raw.flags)?,
+        Kind::Map => map::map(&mut body, raw.flags)?,
+        Kind::Change => change::change(&mut body, raw.flags)?,
+        Kind::Facility => facility::facility(&mut body)?,
         Kind::Exec => exec::exec(&mut body, raw.flags, classes)?,
     };
-    // A program that made its process a member by being started has no class before that.
-    let scope = match &fact {
-        Fact::Exec {
-            after: Some(after), ..
-        } if raw.class == NONE => after.clone(),
+    // A program that made its process a member by being started has no class before that, and a
+    // caller has none at all.
+    let scope = match (&fact, listener) {
+        (_, Some(listener)) => listener,
+        (
+            Fact::Exec {
+                after: Some(after), ..
+            },
+            None,
+        ) if raw.class == NONE => after.clone(),
         _ => scope(classes, "class", raw.class)?,
     };
     let comm = raw.comm.split(|b| *b == 0).next().unwrap_or_default();
