@@ -8,6 +8,7 @@ mod config_check;
 mod detach;
 mod doctor;
 mod events;
+mod explain_workload;
 mod hooks;
 mod lines;
 mod mode;
@@ -90,8 +91,8 @@ pub enum Command {
     Doctor(Format),
     /// Show the daemon's state in short.
     Status(Format),
-    /// Show workloads, their processes and what was learned about them.
-    Workloads(Format),
+    /// Show workloads, why they are some, their processes and agents; decide about detected ones.
+    Workloads(workloads::Options),
     /// Show what workloads did, as the kernel reported it.
     Events(Stream),
     /// Show alerts.
@@ -120,7 +121,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Run(options) => run::run(&global, &options),
         Command::Doctor(format) => doctor::run(&global, format),
         Command::Status(format) => status::run(&global, format),
-        Command::Workloads(format) => workloads::run(&global, format),
+        Command::Workloads(options) => workloads::run(&global, &options),
         Command::Events(stream) => events::run(&global, &stream),
         Command::Alerts(stream) => alerts::run(&global, &stream),
         Command::Baseline(command) => baseline::run(&global, &command),
@@ -193,6 +194,14 @@ mod tests {
             "doctor --json",
             "status --json",
             "workloads --json",
+            "workloads --explain",
+            "workloads a --explain --json",
+            "workloads confirm a --reason because",
+            "workloads dismiss a",
+            "workloads restore a --json",
+            "workloads enrol-agent a scene-agent",
+            "workloads dismiss-agent a 4711",
+            "workloads candidates --json",
             "events --follow --limit 10 --workload a --json",
             "alerts -f -n 10 -w a",
             "baseline show a --json",

@@ -1,6 +1,6 @@
 //! The engine: everything that the threads share, and what happens to an observation.
 //!
-//! Locks are taken in this order and never in another: state, guard; the store's own lock comes
+//! Locks are taken in this order and never in another: discovery, state, guard; the store's own lock comes
 //! last and is never held together with waiting for a sink.
 
 use std::{
@@ -14,13 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_common::hash::HashKey;
+use monitor_common::{class::Role, hash::HashKey};
 use slmguard_core::{
     alert::{Alert, AlertContext, Severity},
-    config::Config,
+    config::{Config, Rules, Workload},
     decision::Outcome,
     decode::ClockOffset,
-    observation::Observation,
+    observation::{Observation, Scope},
     time::rfc3339,
     workload::{mode_from, phase_name, role_name, verdict_name},
 };
@@ -29,6 +29,7 @@ use super::{
     barrier::Barrier,
     classes::Classes,
     clock,
+    discovery::{AgentState, Discovery},
     guard::Guard,
     modes,
     random::AlertIds,
@@ -36,7 +37,7 @@ use super::{
 };
 use crate::{
     api::{Feed, Line, view},
-    enrich::{cgroup::Cgroups, process::ProcessTable, procfs::Proc},
+    enrich::{cgroup::Cgroups, detect::digest::Digests, process::ProcessTable, procfs::Proc},
     export::metrics::Metrics,
     store::{Store, StoreError, StoredAlert},
 };
@@ -81,6 +82,10 @@ pub struct Engine {
     pub metrics_address: OnceLock<SocketAddr>,
     /// Wakes the file sink.
     pub sink_bell: OnceLock<SyncSender<()>>,
+    /// What a workload that was found has in place of a configuration.
+    pub(super) found: Workload,
+    pub(super) discovery: Mutex<Discovery>,
+    pub(super) digests: Digests,
     pub(super) state: Mutex<State>,
     pub(super) guard: Mutex<Box<dyn Guard>>,
     pub(super) started: Instant,
@@ -114,6 +119,30 @@ impl Engine {
             let count = alerts.get(&workload.name).copied().unwrap_or(0);
             workloads.insert(workload.name.clone(), (state, count));
         }
+        let digests = Digests::default();
+        let configured = |name: &str| config.workloads.iter().any(|w| w.name == name);
+        let discovery = Discovery::load(&store, &configured, &digests)?;
+        for name in discovery.found.keys() {
+            let state = first_or_stored(&store, name, "learn")?;
+            metrics.add_workload(name);
+            metrics.set_mode(name, state.mode);
+            let count = alerts.get(name).copied().unwrap_or(0);
+            workloads.insert(name.clone(), (state, count));
+        }
+        let in_use = |scope: &Scope| {
+            discovery.found.contains_key(&scope.workload)
+                || scope.role == Role::Agent
+                    && discovery.agents.iter().any(|((w, _), agent)| {
+                        *w == scope.workload && agent.state == AgentState::Enrolled
+                    })
+        };
+        let numbered: Vec<_> = store
+            .classes()?
+            .into_iter()
+            .filter(|row| workloads.contains_key(&row.scope.workload) && in_use(&row.scope))
+            .map(|row| (row.id, row.scope))
+            .collect();
+        classes.add(&numbered);
         let processes = ProcessTable::new(proc.clone(), cgroups);
         let engine = Self {
             classes,
@@ -126,6 +155,16 @@ impl Engine {
             proc,
             metrics_address: OnceLock::new(),
             sink_bell: OnceLock::new(),
+            found: Workload {
+                name: String::new(),
+                mode: "learn".into(),
+                processes: vec![],
+                allow: Rules::default(),
+                deny: Rules::default(),
+                undeniable: BTreeMap::new(),
+            },
+            discovery: Mutex::new(discovery),
+            digests,
             state: Mutex::new(State::new(baseline, processes, workloads)),
             guard: Mutex::new(guard),
             started: Instant::now(),
@@ -145,6 +184,7 @@ impl Engine {
     pub fn ingest(&self, observation: Observation, arrived: Instant) -> Option<NewAlert> {
         let kind = observation.fact.kind();
         self.metrics.event(kind);
+        self.note_caller(&observation);
         let outline = self.state().observe(observation);
         let seen = &outline.decision.observation;
         if !seen.families().is_empty() {
@@ -303,6 +343,11 @@ impl Engine {
         let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(problems.values().cloned());
         all
+    }
+
+    /// Workloads, configured and found.
+    pub fn workload_count(&self) -> usize {
+        self.state().workloads.len()
     }
 
     /// The tier in use.

@@ -39,6 +39,18 @@ pub struct Standing {
     busy: u64,
 }
 
+impl Standing {
+    /// A workload that has done nothing yet.
+    pub fn new(state: WorkloadState, alerts: u64) -> Self {
+        Self {
+            state,
+            alerts,
+            episodes: 0,
+            busy: 0,
+        }
+    }
+}
+
 /// The state.
 #[derive(Debug)]
 pub struct State {
@@ -46,7 +58,7 @@ pub struct State {
     pub baseline: Baseline,
     /// Members.
     pub processes: ProcessTable,
-    /// Workloads of the configuration.
+    /// Workloads, configured and found.
     pub workloads: BTreeMap<String, Standing>,
     /// Versions behind the kernel's policy numbers.
     pub versions: HashMap<u32, u64>,
@@ -80,12 +92,7 @@ impl State {
         processes: ProcessTable,
         workloads: BTreeMap<String, (WorkloadState, u64)>,
     ) -> Self {
-        let standing = |(state, alerts)| Standing {
-            state,
-            alerts,
-            episodes: 0,
-            busy: 0,
-        };
+        let standing = |(state, alerts)| Standing::new(state, alerts);
         Self {
             baseline,
             processes,
@@ -104,8 +111,14 @@ impl State {
 
     /// Takes one observation in: enrich, decide, learn.
     pub fn observe(&mut self, observation: Observation) -> Outline {
-        let process = self.processes.observe(&observation);
-        self.count_episode(&observation);
+        let process = match &observation.fact {
+            // The process is no member, and the workload did nothing.
+            Fact::Caller { .. } => self.processes.describe(&observation),
+            _ => {
+                self.count_episode(&observation);
+                self.processes.observe(&observation)
+            }
+        };
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
         let decision = decide(observation, &self.baseline);
         self.learn(&decision);

@@ -89,6 +89,16 @@ impl ProcessTable {
             .unwrap_or_default()
     }
 
+    /// Describes who did something without entering it: it is no member.
+    pub fn describe(&mut self, observation: &Observation) -> ProcessInfo {
+        let mut info = self.read(observation.process);
+        info.uid = observation.uid;
+        if info.exe.is_empty() {
+            info.exe = observation.comm.clone();
+        }
+        info
+    }
+
     /// Enters a process that was here before the daemon.
     pub fn adopt(&mut self, pid: u32, scope: Scope) {
         let Some(stat) = self.proc.stat(pid) else {

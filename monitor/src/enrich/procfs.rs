@@ -47,6 +47,11 @@ impl Proc {
         Self { root: root.into() }
     }
 
+    /// Where it is mounted.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Processes, in no particular order.
     pub fn pids(&self) -> io::Result<Vec<u32>> {
         let entries = fs::read_dir(&self.root)?;

@@ -100,7 +100,7 @@ pub fn attach(
 }
 
 /// Name of the program that a hook is, or is a part of.
-fn program_name(row: &Row) -> &'static str {
+pub(super) fn program_name(row: &Row) -> &'static str {
     match row.attach {
         Attach::SysExit => SYS_EXIT,
         _ => row.name,
@@ -129,7 +129,7 @@ pub fn obstacle(
     offsets.lacks(&row.needs.concat()).map(str::to_owned)
 }
 
-fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, String> {
+pub(super) fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, String> {
     let text = |e: KernelError| e.to_string();
     macro_rules! go {
         ($p:ident, $id:expr) => {{
@@ -173,7 +173,7 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
     }
 }
 
-fn keep(
+pub(super) fn keep(
     name: &str,
     link: FdLink,
     pins: Option<&Instance>,

@@ -6,6 +6,7 @@
 
 mod audit;
 mod baseline;
+mod detected;
 mod outbox;
 mod schema;
 mod workload;
@@ -20,6 +21,7 @@ use std::{
 };
 
 pub use audit::AuditEntry;
+pub use detected::{AgentRow, DetectedRow};
 pub use outbox::{KEPT as KEPT_ALERTS, Pending, StoredAlert};
 use rusqlite::Connection;
 pub use workload::{Basis, ClassRow, WorkloadState};
@@ -71,6 +73,19 @@ pub enum StoreError {
         what: &'static str,
         /// Why.
         source: rusqlite::Error,
+    },
+    /// The kernel has no numbers left for more classes.
+    #[error(
+        "{used} of {limit} classes (workload × role × phase) are in use, and {wanted} more do not \
+         fit: let go of detected workloads with `slmguard workloads dismiss NAME`"
+    )]
+    ClassesFull {
+        /// Numbers in use.
+        used: usize,
+        /// Classes that were asked for.
+        wanted: usize,
+        /// Numbers in all.
+        limit: usize,
     },
     /// A row that this version did not write.
     #[error("the state database holds {what} that makes no sense: {value}")]
