@@ -243,8 +243,12 @@ fn an_agent_is_offered_and_guarded_once_it_is_enrolled() {
     let name = find(&engine, server.child.id()).expect("it is found");
     // The kernel tells of a call; the caller is a shell that runs a script.
     let script = dir.path().join("caller.sh");
-    std::fs::write(&script, "sleep 600\ntrue\n").unwrap();
-    let mut caller = Command::new("/bin/sh").arg(&script).spawn().unwrap();
+    std::fs::write(&script, "read until_the_end\n").unwrap();
+    let mut caller = Command::new("/bin/sh")
+        .arg(&script)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     let fact = Fact::Caller {
         endpoint: Endpoint {
             address: [127, 0, 0, 1].into(),

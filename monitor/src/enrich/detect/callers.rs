@@ -1,7 +1,7 @@
 //! Local processes that are connected to a workload's listeners, found in the tables of sockets:
 //! the way to connections that are older than the daemon's hooks.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use slmguard_core::detect::socket::{self, Caller};
 
@@ -30,12 +30,15 @@ pub struct Listener {
 /// Remembers whose socket is whose.
 #[derive(Debug, Default)]
 pub struct Callers {
-    owners: HashMap<u64, u32>,
+    /// Who called before.
+    earlier: BTreeSet<u32>,
 }
 
 impl Callers {
     /// Everybody who is connected to one of these right now.
     pub fn find(&mut self, scanner: &mut Scanner, listeners: &[Listener]) -> Vec<Calling> {
+        // What was read during the scan is too old for connections that live for an instant.
+        scanner.forget_sockets();
         let mut wanted: BTreeMap<u64, Vec<(String, Caller)>> = BTreeMap::new();
         for listener in listeners {
             let own = files::sockets(&scanner.directory(listener.pid));
@@ -54,29 +57,15 @@ impl Callers {
             }
         }
         let mut calling = vec![];
-        let mut sought = HashSet::new();
-        for (workload, caller) in wanted.values().flatten() {
-            match self.owner(scanner, caller.inode) {
-                Some(pid) => calling.push(Calling {
-                    workload: workload.clone(),
-                    pid,
-                    caller: *caller,
-                }),
-                None => {
-                    sought.insert(caller.inode);
-                }
-            }
-        }
-        if !sought.is_empty() {
-            self.search(scanner, &sought);
-            for (workload, caller) in wanted.values().flatten() {
-                if let Some(pid) = self.owners.get(&caller.inode)
-                    && sought.contains(&caller.inode)
-                {
+        for (namespace, found) in wanted {
+            let inodes: HashSet<u64> = found.iter().map(|(_, c)| c.inode).collect();
+            let owners = self.owners(scanner, namespace, &inodes);
+            for (workload, caller) in found {
+                if let Some(pid) = owners.get(&caller.inode) {
                     calling.push(Calling {
-                        workload: workload.clone(),
+                        workload,
                         pid: *pid,
-                        caller: *caller,
+                        caller,
                     });
                 }
             }
@@ -86,29 +75,37 @@ impl Callers {
         calling
     }
 
-    /// The owner that is remembered, if it still holds the socket.
-    fn owner(&mut self, scanner: &Scanner, inode: u64) -> Option<u32> {
-        let pid = *self.owners.get(&inode)?;
-        if files::sockets(&scanner.directory(pid)).contains(&inode) {
-            return Some(pid);
-        }
-        self.owners.remove(&inode);
-        None
-    }
-
-    /// Looks through everybody's descriptors.
-    fn search(&mut self, scanner: &Scanner, sought: &HashSet<u64>) {
-        self.owners.clear();
+    /// Whose sockets these are: who had one earlier is asked first, then everybody in the network
+    /// namespace.
+    fn owners(
+        &mut self,
+        scanner: &Scanner,
+        namespace: u64,
+        sought: &HashSet<u64>,
+    ) -> HashMap<u64, u32> {
+        let mut found = HashMap::new();
         let own = std::process::id();
-        for pid in scanner.proc().pids().unwrap_or_default() {
-            if pid == own {
-                continue;
+        let mut look = |pid: u32| {
+            let sockets = files::sockets(&scanner.directory(pid));
+            for inode in sockets.intersection(sought) {
+                found.insert(*inode, pid);
             }
-            for inode in files::sockets(&scanner.directory(pid)) {
-                if sought.contains(&inode) {
-                    self.owners.insert(inode, pid);
+            found.len() == sought.len()
+        };
+        let all = self.earlier.iter().any(|pid| look(*pid));
+        if !all {
+            for pid in scanner.proc().pids().unwrap_or_default() {
+                let here = pid != own
+                    && !self.earlier.contains(&pid)
+                    && scanner.network(pid) == Some(namespace);
+                if here && look(pid) {
+                    break;
                 }
             }
         }
+        self.earlier.extend(found.values());
+        self.earlier
+            .retain(|pid| scanner.proc().stat(*pid).is_some());
+        found
     }
 }

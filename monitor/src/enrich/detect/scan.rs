@@ -186,6 +186,16 @@ impl Scanner {
         self.sockets.around(&self.root.join(pid.to_string()))
     }
 
+    /// The next question about sockets is answered anew.
+    pub(super) fn forget_sockets(&mut self) {
+        self.sockets.clear();
+    }
+
+    /// The network namespace of a process.
+    pub(super) fn network(&self, pid: u32) -> Option<u64> {
+        namespace(&self.directory(pid).join("ns/net"))
+    }
+
     /// Where processes are.
     pub(super) fn proc(&self) -> &Proc {
         &self.proc
@@ -351,17 +361,13 @@ mod tests {
     fn a_copy_of_a_program_under_a_servers_name_with_a_model_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let exe = dir.path().join("llama-server");
-        std::fs::copy("/bin/cat", &exe).unwrap();
+        std::fs::copy("/bin/sleep", &exe).unwrap();
         let model = dir.path().join("m.gguf");
         let mut bytes = b"GGUF\x03\0\0\0".to_vec();
         bytes.resize(2 << 20, 0);
         std::fs::write(&model, bytes).unwrap();
         // The shell keeps a descriptor open over the exec.
-        let script = format!(
-            "exec 7<{}; exec {} - --model x",
-            model.display(),
-            exe.display()
-        );
+        let script = format!("exec 7<{}; exec {} 600", model.display(), exe.display());
         let mut child = Command::new("/bin/sh")
             .args(["-c", &script])
             .stdin(Stdio::piped())
