@@ -15,6 +15,30 @@ pub const PROBE_BOUND: ClassId = 2;
 /// First class that a workload can get.
 pub const FIRST: ClassId = 3;
 
+/// Marks the entry of a process that is no member yet and becomes one by its next exec, whatever it
+/// executes: the rest of the entry is the class that it gets. Given by the daemon to a launcher that
+/// asked for it; not inherited by fork, gone with the process. For every hook but exec its holder is
+/// not ours.
+pub const TICKET: ClassId = 0x8000;
+/// What the enrolment rule of the launcher itself gives: no class, whatever other rules say.
+pub const LAUNCHER: ClassId = TICKET;
+
+/// The class that an entry is a ticket for; [`NONE`] if it is no ticket.
+#[inline(always)]
+pub const fn ticket(entry: ClassId) -> ClassId {
+    if entry & TICKET == 0 {
+        NONE
+    } else {
+        entry & !TICKET
+    }
+}
+
+/// The class that an entry makes its process a member of; [`NONE`] for a ticket.
+#[inline(always)]
+pub const fn membership(entry: ClassId) -> ClassId {
+    if entry & TICKET == 0 { entry } else { NONE }
+}
+
 /// Kind of process inside a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -110,7 +134,7 @@ pub struct Class {
     pub phase: u8,
 }
 assert_layout!(Class, 8);
-const _: () = assert!(MAX_CLASSES <= u16::MAX as u32);
+const _: () = assert!(MAX_CLASSES <= TICKET as u32);
 
 /// Family of operations that has a mode of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -208,6 +232,13 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ticket_is_no_membership() {
+        assert_eq!((ticket(7 | TICKET), membership(7 | TICKET)), (7, NONE));
+        assert_eq!((ticket(7), membership(7)), (NONE, 7));
+        assert_eq!((ticket(LAUNCHER), membership(LAUNCHER)), (NONE, NONE));
+    }
 
     #[test]
     fn a_control_word_keeps_its_parts_apart() {

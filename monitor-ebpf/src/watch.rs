@@ -4,7 +4,7 @@ use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use monitor_common::{
-    class::{Class, ClassId, Control, NONE},
+    class::{Class, ClassId, Control, NONE, membership},
     limits::MEMBERS_PER_PAGE,
 };
 
@@ -50,6 +50,12 @@ fn slot(tgid: u32) -> Option<*mut u16> {
 /// Class of a process.
 #[inline(always)]
 pub fn class_of(tgid: u32) -> ClassId {
+    membership(entry_of(tgid))
+}
+
+/// What is noted for a process: its class, or a ticket for one.
+#[inline(always)]
+pub fn entry_of(tgid: u32) -> ClassId {
     match slot(tgid) {
         // SAFETY: points into the map.
         Some(p) => unsafe { read_volatile(p) },

@@ -22,6 +22,10 @@ pub enum Exit {
     Privilege = 77,
     /// The configuration is wrong.
     Config = 78,
+    /// The command to start was found and cannot be executed, as shells say it.
+    NotExecutable = 126,
+    /// The command to start was not found.
+    NotFound = 127,
 }
 
 impl Exit {
@@ -35,6 +39,8 @@ impl Exit {
             69 => Self::KernelFeature,
             77 => Self::Privilege,
             78 => Self::Config,
+            126 => Self::NotExecutable,
+            127 => Self::NotFound,
             _ => Self::Failure,
         }
     }
@@ -101,6 +107,144 @@ mod tests {
             (Exit::Config, "while starting: bad")
         );
         assert_eq!(Failure::from(anyhow::anyhow!("x")).exit, Exit::Failure);
+    }
+
+    /// Rows of the table in `docs/troubleshooting.md`: a piece of a message, and its exit code.
+    fn documented() -> Vec<(&'static str, &'static str)> {
+        include_str!("../../docs/troubleshooting.md")
+            .lines()
+            .filter_map(|line| {
+                let mut cells = line.strip_prefix("| `")?.split(" | ");
+                let piece = cells.next()?.strip_suffix('`')?;
+                Some((piece, cells.next()?.trim()))
+            })
+            .collect()
+    }
+
+    fn in_table(error: &dyn std::error::Error, code: u8) {
+        let message = error.to_string();
+        let code = code.to_string();
+        assert!(
+            documented()
+                .iter()
+                .any(|(piece, codes)| message.contains(piece) && *codes == code),
+            "docs/troubleshooting.md does not say what to do about exit code {code}: {message}"
+        );
+    }
+
+    #[test]
+    fn every_error_of_kernel_and_store_is_in_the_troubleshooting_table() {
+        use crate::{kernel::KernelError as K, store::StoreError as S};
+        let path = || std::path::PathBuf::from("/p");
+        let text = String::new;
+        let kernel = [
+            K::Privilege { missing: text() },
+            K::UserNamespace,
+            K::Feature {
+                what: text(),
+                advice: text(),
+            },
+            K::NoPrograms,
+            K::Load(text()),
+            K::InUse {
+                path: path(),
+                holder: text(),
+            },
+            K::NotBpf { path: path() },
+            K::Pins {
+                path: path(),
+                what: text(),
+            },
+            K::Map {
+                map: "MEMBER",
+                what: text(),
+            },
+            K::Full {
+                what: "policies",
+                have: 2,
+                limit: 1,
+                advice: "",
+            },
+        ];
+        for error in &kernel {
+            // A new kind of error does not compile here until it is in the list above.
+            match error {
+                K::Privilege { .. } | K::UserNamespace | K::Feature { .. } | K::NoPrograms => {}
+                K::Load(_) | K::InUse { .. } | K::NotBpf { .. } | K::Pins { .. } => {}
+                K::Map { .. } | K::Full { .. } => {}
+            }
+            in_table(error, error.exit_code());
+        }
+        let sql = || rusqlite::Error::InvalidQuery;
+        let source = || std::io::Error::other("x");
+        let store = [
+            S::InUse {
+                path: path(),
+                holder: text(),
+            },
+            S::Newer {
+                path: path(),
+                found: 2,
+                known: 1,
+            },
+            S::Damaged {
+                path: path(),
+                what: text(),
+            },
+            S::Io {
+                path: path(),
+                source: source(),
+            },
+            S::Sql {
+                what: "do it",
+                source: sql(),
+            },
+            S::Full { limit: 1 },
+            S::ClassesFull {
+                used: 1,
+                wanted: 2,
+                limit: 1,
+            },
+            S::Corrupt {
+                what: "a word",
+                value: text(),
+            },
+        ];
+        for error in &store {
+            match error {
+                S::InUse { .. } | S::Newer { .. } | S::Damaged { .. } | S::Io { .. } => {}
+                S::Sql { .. } | S::Full { .. } | S::ClassesFull { .. } => {}
+                S::Corrupt { .. } => {}
+            }
+            in_table(error, Exit::Failure as u8);
+        }
+    }
+
+    #[test]
+    fn every_message_of_the_troubleshooting_table_is_one_of_ours() {
+        fn read(directory: &std::path::Path, all: &mut String) {
+            for entry in std::fs::read_dir(directory).unwrap().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    read(&path, all);
+                } else if path.extension().is_some_and(|e| e == "rs") {
+                    all.push_str(&std::fs::read_to_string(path).unwrap());
+                }
+            }
+        }
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut code = String::new();
+        for folder in ["src", "core/src"] {
+            read(&here.join(folder), &mut code);
+        }
+        // Long literals are broken with a backslash, and quotes in them escaped.
+        let parts: Vec<_> = code.split("\\\n").map(str::trim_start).collect();
+        let code = parts.concat().replace("\\\"", "\"");
+        let rows = documented();
+        assert!(rows.len() > 30, "{}", rows.len());
+        for (piece, _) in rows {
+            assert!(code.contains(piece), "nothing says `{piece}` any more");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - [`kernel`] loads and feeds the kernel programs, and drains their rings.
 //! - [`enrich`] adds what events leave out: processes, cgroups, units.
 //! - [`daemon`] is the flow itself: threads, channels, and the state between them.
+//! - [`launch`] starts programs inside the guard.
 //! - [`store`] is the daemon's memory: baselines, modes, alerts on their way out.
 //! - [`export`] hands alerts to sinks and shows metrics.
 //! - [`api`] and [`cli`] are the way in for people and scripts.
@@ -19,5 +20,6 @@ pub mod enrich;
 pub mod exit;
 pub mod export;
 pub mod kernel;
+pub mod launch;
 pub mod log;
 pub mod store;

@@ -47,6 +47,9 @@ pub struct Options {
     /// Whether it looks for workloads that its configuration does not name. Off unless a test is
     /// about that: other tests' servers run on the same machine.
     pub detect: bool,
+    /// A program and arguments that start the daemon, which must keep the process:
+    /// [`masked`], `setpriv`.
+    pub prefix: Vec<String>,
 }
 
 impl Options {
@@ -67,8 +70,27 @@ impl Options {
                 .collect(),
             detach_on_exit: true,
             detect: false,
+            prefix: Vec::new(),
         }
     }
+}
+
+/// A prefix that gives a command mounts of its own, changed by a shell `script`.
+pub fn masked(script: &str) -> Vec<String> {
+    let words = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-ec",
+    ];
+    let script = format!("{script}\nexec \"$@\"");
+    words
+        .into_iter()
+        .map(str::to_owned)
+        .chain([script, "sh".to_owned()])
+        .collect()
 }
 
 /// The guard under test: `SLMGUARD_BIN`, or the one that was built together
@@ -174,16 +196,22 @@ impl Daemon {
 
     /// Starts the daemon, again if it ran before, and waits until it answers.
     pub fn launch(&self) -> Result<()> {
+        self.launch_with(&[])
+    }
+
+    /// The same with more arguments for `run`.
+    pub fn launch_with(&self, arguments: &[&str]) -> Result<()> {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.log())
             .context("open the daemon's log")?;
-        let mut command = Command::new(&self.options.program);
+        let mut command = self.command(&self.options.prefix);
         command
             .args(["run", "--config"])
             .arg(self.config())
             .args(self.options.detach_on_exit.then_some("--detach-on-exit"))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share the daemon's log")?)
             .stderr(log);
@@ -206,6 +234,31 @@ impl Daemon {
             Ok((self.socket().exists() && self.status().is_ok()).then_some(()))
         })
         .with_context(|| format!("start the daemon; its log is {}", self.log().display()))
+    }
+
+    /// The program, started by a prefix.
+    fn command(&self, prefix: &[String]) -> Command {
+        match prefix {
+            [] => Command::new(&self.options.program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.options.program);
+                command
+            }
+        }
+    }
+
+    /// Runs a command of `slmguard` to its end, started by a prefix; `run` too, where it is to be
+    /// refused.
+    pub fn ended(&self, prefix: &[String], arguments: &[&str]) -> Result<Output> {
+        let mut command = self.command(prefix);
+        command.args(arguments).arg("--config").arg(self.config());
+        command::output(command, COMMAND)
+    }
+
+    /// Everything that is pinned: hooks that are attached, and maps.
+    pub fn pinned(&self) -> Vec<PathBuf> {
+        files_below(&self.pins)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Child>> {
@@ -384,12 +437,24 @@ impl Drop for Daemon {
     }
 }
 
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .flat_map(|path| match path.is_dir() {
+            true => files_below(&path),
+            false => vec![path],
+        })
+        .collect()
+}
+
 /// A TOML string.
 pub fn quote(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn parse_lines(text: &str) -> Result<Vec<Value>> {
+/// One value per line.
+pub fn parse_lines(text: &str) -> Result<Vec<Value>> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     lines
         .map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}")))

@@ -17,9 +17,11 @@
 //! | [`scene`] | all of that together |
 //! | [`daemon`], [`command`] | the guard and its command line |
 //! | [`probe`], [`trial`] | the bench of the end-to-end tests |
+//! | [`bench`] | what the guard costs |
 //! | [`demo`] | the play with eight acts |
 
 pub mod agent;
+pub mod bench;
 pub mod cgroup;
 pub mod child;
 pub mod command;
@@ -32,6 +34,7 @@ pub mod model;
 pub mod namespace;
 pub mod netlink;
 pub mod probe;
+pub mod recording;
 pub mod scene;
 pub mod script;
 pub mod service;

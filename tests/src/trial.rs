@@ -35,6 +35,7 @@ pub struct Setup {
     process: Option<String>,
     sections: String,
     detach_on_exit: bool,
+    prefix: Vec<String>,
 }
 
 impl Setup {
@@ -47,6 +48,7 @@ impl Setup {
             process: None,
             sections: String::new(),
             detach_on_exit: true,
+            prefix: Vec::new(),
         }
     }
 
@@ -82,6 +84,11 @@ impl Setup {
             sections: format!("{}\n{sections}\n", self.sections),
             ..self
         }
+    }
+
+    /// What starts the daemon: see [`daemon::masked`].
+    pub fn inside(self, prefix: Vec<String>) -> Self {
+        Self { prefix, ..self }
     }
 
     /// Leave enforcement in place when the daemon stops.
@@ -158,7 +165,8 @@ impl Trial {
         Self::unguarded()?.configured(setup)
     }
 
-    fn configured(self, setup: Setup) -> Result<Self> {
+    /// Gives this trial a guard that does not run yet.
+    pub fn configured(self, setup: Setup) -> Result<Self> {
         let mut trial = self;
         let Setup {
             role,
@@ -167,6 +175,7 @@ impl Trial {
             process,
             sections,
             detach_on_exit,
+            prefix,
         } = setup;
         let exe = || format!("exe = {}", quote(&text(&trial.member)));
         let workload = format!(
@@ -182,6 +191,7 @@ impl Trial {
             workload,
         );
         options.detach_on_exit = detach_on_exit;
+        options.prefix = prefix;
         if let Some(tier) = tier {
             options.tier = tier.to_owned();
         }

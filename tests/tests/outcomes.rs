@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use scene::probe::{Fate, Order, Probe};
 use scene::trial::{Setup, Trial, at, mapped};
 use scene::world::{ATTACKER, ATTACKER_UDP_PORT, ATTACKER6, METADATA, METRICS, METRICS_PORT};
+use serde_json::json;
 
 const TABLE: &str = include_str!("../outcomes.md");
 
@@ -32,6 +33,16 @@ fn fate(word: &str) -> Result<Fate> {
         "child killed" => Fate::CHILD_SHOT,
         other => bail!("the table has no outcome \"{other}\""),
     })
+}
+
+/// The word of the table for what happened.
+fn word(fate: &Fate) -> String {
+    match fate {
+        fate if *fate == Fate::EPERM => "refused".into(),
+        fate if *fate == Fate::SHOT => "killed".into(),
+        fate if *fate == Fate::CHILD_SHOT => "child killed".into(),
+        other => format!("{other:?}"),
+    }
 }
 
 /// Every operation that the table may name.
@@ -95,14 +106,21 @@ fn every_operation_ends_as_the_table_says() -> Result<()> {
     let report = Order::UdpConnect(at(METRICS, METRICS_PORT));
     let program = Order::exec("/bin/date", &[]);
     trial.learn_and_enforce(&[report.clone(), report.in_thread(), program])?;
-    let lsm = trial.daemon()?.tier()? == "lsm";
+    let tier = trial.daemon()?.tier()?;
+    let lsm = tier == "lsm";
     let mut named = 0;
     for [operation, cgroup_tier, lsm_tier] in table()? {
         let order = operations
             .get(operation)
             .with_context(|| format!("no such operation: {operation}"))?;
         let expected = fate(if lsm { lsm_tier } else { cgroup_tier })?;
-        assert_eq!(trial.member()?.ask(order)?, expected, "{operation}");
+        let fate = trial.member()?.ask(order)?;
+        // `cargo xtask test` makes docs/tiers.md of these lines.
+        println!(
+            "outcome {}",
+            json!({ "operation": operation, "tier": tier, "fate": word(&fate) })
+        );
+        assert_eq!(fate, expected, "{operation}");
         named += 1;
     }
     assert_eq!(named, operations.len(), "the table names every operation");

@@ -116,6 +116,26 @@ pub fn kernel_clippy(progress: &ui::Progress) -> Result<bool> {
     sh::run(cargo, progress).map(|_| true)
 }
 
+/// Compiles the kernel object for another processor, without linking it.
+pub fn kernel_check(progress: &ui::Progress, processor: &str) -> Result<()> {
+    let tools = setup::kernel_tools()?;
+    let mut cargo = tools.compiler.cargo();
+    let lints = tools.compiler.clippy.is_some();
+    cargo
+        .arg(if lints { "clippy" } else { "check" })
+        .args(KERNEL_ARGS)
+        .args(["--no-default-features", "--features", processor]);
+    kernel_env(
+        &mut cargo,
+        &paths::root().join("monitor-ebpf"),
+        &toolchain::kernel_flags(&tools.linker),
+    );
+    if lints {
+        cargo.args(["--", "-D", "warnings"]);
+    }
+    sh::run(cargo, progress).map(drop)
+}
+
 /// Builds every program of the workspace.
 pub fn workspace() -> Result<()> {
     ui::step("build", "slmguard and its tests' programs", |progress| {

@@ -61,6 +61,7 @@ pub fn run(args: &Demo) -> Result<ExitCode> {
             argv,
             env,
             timeout: Duration::from_secs(900),
+            count_instructions: false,
         };
         let end = vm::boot(&job)?;
         if !matches!(end, vm::End::Exit(_)) {

@@ -4,8 +4,11 @@
 //! thing a newcomer builds.
 
 mod apt;
+mod bench;
+mod bless;
 mod build;
 mod demo;
+mod fuzz;
 mod kernels;
 mod paths;
 mod run;
@@ -40,7 +43,11 @@ enum Command {
     Build(build::Build),
     Run(run::Run),
     Demo(demo::Demo),
+    Bench(bench::Bench),
     Test(test::Test),
+    Bless(bless::Bless),
+    Fuzz(fuzz::Fuzz),
+    Tiers(test::Tiers),
     Tidy(tidy::Tidy),
     Vm(vm::Vm),
     #[command(hide = true)]
@@ -53,7 +60,11 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bless(args) => bless::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Tiers(args) => test::run_tiers(&args),
         Command::Tidy(args) => tidy::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => vm::run(&args),
         Command::Plan(args) => test::plan::run(&args).map(|()| ExitCode::SUCCESS),

@@ -15,6 +15,10 @@ pub mod unix;
 
 use crate::{assert_layout, class::ClassId};
 
+/// The oldest [`crate::ABI`] whose events have the present layouts: recordings made since can still
+/// be decoded. New kinds of events do not raise it; another layout of an old one does.
+pub const SINCE_ABI: u32 = 1;
+
 /// Declares the kinds of events once.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $number:literal,)+) => {

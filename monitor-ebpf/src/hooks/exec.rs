@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::{LsmContext, RawTracePointContext},
 };
 use monitor_common::{
-    class::{ClassId, Control, Family, NONE, Role},
+    class::{ClassId, Control, Family, NONE, Role, membership, ticket},
     enrol::ExecutableKey,
     event::{
         Kind, Verdict,
@@ -32,7 +32,8 @@ use crate::{
 
 /// Sees: every exec that succeeded, in the new program, before its first instruction.
 /// Why here: program, arguments and credentials are final; the kernel's own memory says which
-/// file it is. It enrols on both tiers; it judges on the cgroup tier only.
+/// file it is. It enrols on both tiers, by rules or by the ticket that a launcher was given; it
+/// judges on the cgroup tier only.
 /// Misses: on the cgroup tier, the script behind an interpreter (the interpreter is judged, and
 /// the script as a file that it opens).
 /// Prototype: `sched_process_exec(struct task_struct *, pid_t old, struct linux_binprm *)`.
@@ -41,11 +42,16 @@ use crate::{
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(ctx: RawTracePointContext) -> i32 {
     let tgid = watch::current_tgid();
-    let before = watch::class_of(tgid);
+    let entry = watch::entry_of(tgid);
+    let (before, ticket) = (membership(entry), ticket(entry));
+    if ticket != NONE {
+        // First of all, so that nothing below can lose it.
+        watch::set_class(tgid, ticket);
+    }
     let bprm: u64 = ctx.arg(2);
     let file = read::<u64>(bprm, OFFSETS.load().bprm_file);
     let Some(id) = file.and_then(path::identify) else {
-        if before != NONE {
+        if before != NONE || ticket != NONE {
             emit::count_error(Hook::ProcessExec, line!());
         }
         return 0;
@@ -55,7 +61,7 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
         inode: id.number,
     };
     let candidate = enrol::is_candidate(executable);
-    if before == NONE && !candidate {
+    if before == NONE && ticket == NONE && !candidate {
         return 0;
     }
     let scratch = SCRATCH.current();
@@ -107,8 +113,10 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
         );
         return 0;
     }
-    let given = if candidate {
-        enrol::class_for(scratch, executable)
+    let given = if ticket != NONE {
+        ticket
+    } else if candidate {
+        membership(enrol::class_for(scratch, executable))
     } else {
         NONE
     };

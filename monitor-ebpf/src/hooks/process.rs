@@ -2,7 +2,7 @@
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use monitor_common::{
-    class::{Family, NONE},
+    class::{Family, NONE, membership},
     event::{
         Kind, Verdict,
         process::{ExitEvent, ForkEvent},
@@ -37,7 +37,8 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
     if child == tgid {
         return 0;
     }
-    if watch::class_of(child) != class {
+    // A ticket is not inherited, and one that an earlier holder of this id left goes.
+    if watch::entry_of(child) != class {
         watch::set_class(child, class);
     }
     if class == NONE {
@@ -68,9 +69,11 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
 /// Cost: about 60 ns per exit for a non-member.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(ctx: RawTracePointContext) -> i32 {
-    let Some(member) = watch::current() else {
+    let tgid = watch::current_tgid();
+    let entry = watch::entry_of(tgid);
+    if entry == NONE {
         return 0;
-    };
+    }
     let o = OFFSETS.load();
     let task: u64 = ctx.arg(0);
     let live =
@@ -83,9 +86,13 @@ pub fn process_exit(ctx: RawTracePointContext) -> i32 {
             return 0;
         }
     }
+    watch::set_class(tgid, NONE);
+    let class = membership(entry);
+    if class == NONE {
+        return 0;
+    }
     emit::count_member(Hook::ProcessExit);
-    watch::set_class(member.tgid, NONE);
-    let s = subject(Hook::ProcessExit, Kind::Exit, member.class);
+    let s = subject(Hook::ProcessExit, Kind::Exit, class);
     let event = ExitEvent {
         header: emit::header(&s, 1, size_of::<ExitEvent>() as u32),
         status: read::<u32>(task, o.task_exit_code).unwrap_or(0),

@@ -16,6 +16,8 @@ pub mod decode;
 pub mod detect;
 pub mod fact;
 pub mod observation;
+pub mod procfs;
+pub mod recording;
 #[cfg(test)]
 mod testing;
 pub mod text;

@@ -12,10 +12,11 @@ pub mod view;
 
 use std::{collections::HashSet, fmt};
 
+use axum::body::Bytes;
 pub use feed::{Feed, Line};
 pub use routes::router;
 pub use socket::{Bound, bind, serve};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 /// Who is at the other end of a connection, as the kernel says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,10 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<view::Decided, Refusal>;
     /// The mode of a workload.
     fn mode(&self, workload: &str) -> Result<view::Mode, Refusal>;
+    /// What a launcher has to know to start a program as this role of a workload.
+    fn launch_plan(&self, workload: &str, role: &str) -> Result<view::LaunchPlan, Refusal>;
+    /// Makes what the peer executes next a member.
+    fn launch(&self, workload: &str, role: &str, peer: Peer) -> Result<view::Launched, Refusal>;
     /// Changes it.
     fn set_mode(
         &self,
@@ -116,6 +121,14 @@ pub trait Backend: Send + Sync + 'static {
         change: &view::ModeChange,
         peer: Peer,
     ) -> Result<view::Mode, Refusal>;
+    /// Starts a recording; its lines come out of the receiver.
+    fn record(
+        &self,
+        order: &view::RecordingOrder,
+        peer: Peer,
+    ) -> Result<mpsc::Receiver<Bytes>, Refusal>;
+    /// Ends it, after everything that has happened up to now.
+    fn end_recording(&self, reason: &str, peer: Peer) -> Result<(), Refusal>;
 }
 
 #[cfg(test)]

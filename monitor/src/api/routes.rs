@@ -32,6 +32,11 @@ pub fn router(backend: Shared, stop: watch::Receiver<bool>) -> Router {
         .route("/v1/alerts", get(alerts))
         .route("/v1/baseline/{workload}", get(baseline))
         .route("/v1/mode/{workload}", get(mode).post(set_mode))
+        .route("/v1/recording", post(record).delete(end_recording))
+        .route(
+            "/v1/launch/{workload}/{role}",
+            get(launch_plan).post(launch),
+        )
         .fallback(|| async { answer_error(&Refusal::NotFound("there is no such page".into())) })
         .layer(Extension(stop))
         .with_state(backend)
@@ -105,6 +110,52 @@ async fn set_mode(
         Ok(Json(change)) => json(move || backend.set_mode(&workload, &change, peer)).await,
         Err(e) => answer_error(&Refusal::Bad(e.body_text())),
     }
+}
+
+async fn record(
+    State(backend): State<Shared>,
+    Extension(stop): Extension<watch::Receiver<bool>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    order: Result<Json<view::RecordingOrder>, JsonRejection>,
+) -> Response {
+    let order = match order {
+        Ok(Json(order)) => order,
+        Err(e) => return answer_error(&Refusal::Bad(e.body_text())),
+    };
+    let end = {
+        let backend = Arc::clone(&backend);
+        move || backend.end_recording("the daemon was stopped", peer)
+    };
+    match blocking(move || backend.record(&order, peer)).await {
+        Ok(lines) => stream::record(lines, stop, end),
+        Err(refusal) => answer_error(&refusal),
+    }
+}
+
+async fn end_recording(
+    State(backend): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    reason: Result<Json<String>, JsonRejection>,
+) -> Response {
+    match reason {
+        Ok(Json(reason)) => json(move || backend.end_recording(&reason, peer)).await,
+        Err(e) => answer_error(&Refusal::Bad(e.body_text())),
+    }
+}
+
+async fn launch_plan(
+    State(backend): State<Shared>,
+    Path((workload, role)): Path<(String, String)>,
+) -> Response {
+    json(move || backend.launch_plan(&workload, &role)).await
+}
+
+async fn launch(
+    State(backend): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path((workload, role)): Path<(String, String)>,
+) -> Response {
+    json(move || backend.launch(&workload, &role, peer)).await
 }
 
 async fn events(

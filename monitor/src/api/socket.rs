@@ -5,15 +5,22 @@ use std::{
     fs::{self, DirBuilder, Permissions},
     future::Future,
     io,
-    os::unix::{
-        fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
-        net::{UnixListener as StdListener, UnixStream},
+    os::{
+        fd::AsRawFd,
+        unix::{
+            fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+            net::UnixListener as StdListener,
+        },
     },
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
 use axum::{Router, extract::connect_info::Connected, serve::IncomingStream};
+use nix::{
+    errno::Errno,
+    sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
+};
 use tokio::net::UnixListener;
 
 use super::Peer;
@@ -65,11 +72,21 @@ fn clear_the_way(path: &Path) -> anyhow::Result<()> {
     if !meta.file_type().is_socket() {
         bail!("something that is not a socket is there; move it away or set another socket");
     }
-    match UnixStream::connect(path) {
-        Ok(_) => bail!("another daemon answers there; stop it, or set another socket"),
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Ok(fs::remove_file(path)?),
+    match try_connect(path) {
+        // Nobody takes its connections, but somebody holds it: a daemon that is stopped.
+        Ok(()) | Err(Errno::EAGAIN) => {
+            bail!("another daemon answers there; stop it, or set another socket")
+        }
+        Err(Errno::ECONNREFUSED) => Ok(fs::remove_file(path)?),
         Err(e) => Err(e).context("the socket that is there cannot be asked"),
     }
+}
+
+/// Connects without ever waiting.
+fn try_connect(path: &Path) -> nix::Result<()> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
 /// Serves until `stop` is ready and every connection has ended.
@@ -137,6 +154,32 @@ mod tests {
         assert!(message.contains("another daemon answers"), "{message}");
         assert!(path.exists());
         drop(alive);
+    }
+
+    #[test]
+    fn a_daemon_that_is_stopped_is_not_waited_for() {
+        use nix::sys::socket::{Backlog, bind as bind_to, listen};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        let kind = (AddressFamily::Unix, SockType::Stream);
+        let deaf = socket(kind.0, kind.1, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind_to(deaf.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        listen(&deaf, Backlog::new(0).unwrap()).unwrap();
+        // Connections that it does not take, until it can hold no more.
+        let mut held = vec![];
+        loop {
+            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+            let client = socket(kind.0, kind.1, flags, None).unwrap();
+            let result = connect(client.as_raw_fd(), &UnixAddr::new(&path).unwrap());
+            held.push(client);
+            if result == Err(Errno::EAGAIN) {
+                break;
+            }
+            assert!(held.len() < 100, "it holds any number");
+        }
+        let message = format!("{:#}", bind(&path).unwrap_err());
+        assert!(message.contains("another daemon"), "{message}");
+        assert!(path.exists());
     }
 
     #[test]

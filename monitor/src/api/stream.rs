@@ -15,7 +15,7 @@ use axum::{
 use hyper::body::Frame;
 use tokio::sync::{broadcast, mpsc, watch};
 
-use super::{Answer, Line};
+use super::{Answer, Line, Refusal};
 
 /// `Content-Type` of JSON lines.
 pub const NDJSON: &str = "application/x-ndjson";
@@ -70,6 +70,38 @@ async fn forward(
             return;
         }
     }
+}
+
+/// The response that carries a recording. When the daemon stops, `end` makes it whole first.
+pub fn record(
+    mut recorded: mpsc::Receiver<Bytes>,
+    mut stop: watch::Receiver<bool>,
+    end: impl FnOnce() -> Result<(), Refusal> + Send + 'static,
+) -> Response {
+    let (sender, receiver) = mpsc::channel(BUFFERED);
+    let mut end = Some(end);
+    tokio::spawn(async move {
+        loop {
+            let received = tokio::select! {
+                received = recorded.recv() => received,
+                () = sender.closed() => return,
+                _ = stop.wait_for(|stop| *stop), if end.is_some() => {
+                    if let Some(end) = end.take() {
+                        tokio::task::spawn_blocking(end);
+                    }
+                    continue;
+                }
+            };
+            let Some(bytes) = received else {
+                return;
+            };
+            if sender.send(bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    let body = Body::new(Lines { receiver });
+    ([(header::CONTENT_TYPE, NDJSON)], body).into_response()
 }
 
 struct Lines {

@@ -10,7 +10,7 @@ use tokio::{runtime::Runtime, sync::watch};
 
 use super::*;
 use crate::{
-    cli::client::Client,
+    cli::client::{Client, Flow},
     exit::{Exit, Failure},
 };
 
@@ -18,6 +18,7 @@ struct Fake {
     events: Feed,
     stored: Vec<String>,
     peers: Mutex<Vec<Peer>>,
+    recording: Mutex<Option<mpsc::Sender<Bytes>>>,
 }
 
 impl Backend for Fake {
@@ -85,6 +86,44 @@ impl Backend for Fake {
             ..view::Mode::default()
         })
     }
+    fn record(
+        &self,
+        order: &view::RecordingOrder,
+        peer: Peer,
+    ) -> Result<mpsc::Receiver<Bytes>, Refusal> {
+        self.peers.lock().unwrap().push(peer);
+        if order.note == "busy" {
+            return Err(Refusal::Conflict("end it first".into()));
+        }
+        let (sender, receiver) = mpsc::channel(8);
+        sender.try_send("a line\n".into()).unwrap();
+        *self.recording.lock().unwrap() = Some(sender);
+        Ok(receiver)
+    }
+    fn end_recording(&self, reason: &str, _: Peer) -> Result<(), Refusal> {
+        let sender = self.recording.lock().unwrap().take();
+        if let Some(sender) = sender {
+            let _ = sender.try_send(format!("because {reason}\n").into());
+        }
+        Ok(())
+    }
+    fn launch_plan(&self, workload: &str, role: &str) -> Result<view::LaunchPlan, Refusal> {
+        Ok(view::LaunchPlan {
+            workload: workload.into(),
+            role: role.into(),
+            learned: vec![("read".into(), "/a".into())],
+            ..view::LaunchPlan::default()
+        })
+    }
+    fn launch(&self, _: &str, role: &str, peer: Peer) -> Result<view::Launched, Refusal> {
+        match role {
+            "server" => Ok(view::Launched {
+                pid: peer.pid,
+                member: false,
+            }),
+            _ => Err(Refusal::Forbidden("a member never gains".into())),
+        }
+    }
     fn set_mode(
         &self,
         workload: &str,
@@ -122,6 +161,7 @@ fn serve_fake() -> Served {
         events: Feed::new(100),
         stored: vec!["{\"id\":1}".into()],
         peers: Mutex::default(),
+        recording: Mutex::default(),
     });
     let (stop, stopped) = watch::channel(false);
     let bound = bind(&path).unwrap();
@@ -230,6 +270,25 @@ fn decisions_come_through_with_who_decided() {
 }
 
 #[test]
+fn a_launcher_is_told_what_it_needs_and_who_it_is() {
+    let served = serve_fake();
+    let plan: view::LaunchPlan = served.client.get("/v1/launch/a/server").unwrap();
+    assert_eq!(
+        (plan.workload.as_str(), plan.role.as_str()),
+        ("a", "server")
+    );
+    assert_eq!(plan.learned.len(), 1);
+    let none = serde_json::json!({});
+    let launched: view::Launched = served.client.post("/v1/launch/a/server", &none).unwrap();
+    assert_eq!(launched.pid, std::process::id());
+    let refused = served
+        .client
+        .post::<view::Launched>("/v1/launch/a/tool", &none)
+        .unwrap_err();
+    assert_eq!(refused.exit, Exit::Denied);
+}
+
+#[test]
 fn the_kernel_says_who_asks() {
     let served = serve_fake();
     let change = view::ModeChange {
@@ -311,4 +370,47 @@ fn without_a_daemon_the_commands_say_so() {
         .get::<view::Status>("/v1/status")
         .unwrap_err();
     assert_eq!(dead.exit, Exit::NotRunning);
+}
+
+/// Records until `flow` wants it to end; what came.
+fn recorded(served: &Served, note: &str, flow: Flow) -> Result<String, Failure> {
+    let order = view::RecordingOrder {
+        note: note.into(),
+        ..view::RecordingOrder::default()
+    };
+    let mut came = String::new();
+    let result = served.client.record(&order, None, |bytes| {
+        came.push_str(&String::from_utf8_lossy(bytes));
+        Ok(flow)
+    });
+    result.map(|()| came)
+}
+
+#[test]
+fn a_recording_ends_with_the_reason_of_whoever_ends_it() {
+    let served = serve_fake();
+    let came = recorded(&served, "", Flow::End("enough")).unwrap();
+    assert_eq!(came, "a line\nbecause enough\n");
+    assert_eq!(recorded(&served, "", Flow::Stop).unwrap(), "a line\n");
+    let refused = recorded(&served, "busy", Flow::On).unwrap_err();
+    assert_eq!(
+        (refused.exit, refused.message.as_str()),
+        (Exit::Denied, "end it first")
+    );
+}
+
+#[test]
+fn a_daemon_that_stops_makes_its_recording_whole() {
+    let served = serve_fake();
+    let stop = served.stop.clone();
+    let mut came = String::new();
+    served
+        .client
+        .record(&view::RecordingOrder::default(), None, |bytes| {
+            came.push_str(&String::from_utf8_lossy(bytes));
+            let _ = stop.send(true);
+            Ok(Flow::On)
+        })
+        .unwrap();
+    assert_eq!(came, "a line\nbecause the daemon was stopped\n");
 }

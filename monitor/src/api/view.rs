@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use slmguard_core::alert::ProcessInfo;
+use slmguard_core::{alert::ProcessInfo, config::Rules};
 
 pub use super::found::{
     Agent, Candidate, Capability, Decide, Decided, Detection, Evidence, Model, Search,
@@ -31,6 +31,15 @@ pub struct Status {
     pub events: BTreeMap<String, u64>,
     /// Events that the rings had no room for.
     pub drops: u64,
+    /// Alerts that wait in memory because the store refuses them.
+    #[serde(default)]
+    pub alerts_waiting: u64,
+    /// Alerts that neither store nor memory had room for, since the start.
+    #[serde(default)]
+    pub alerts_lost: u64,
+    /// What the configuration leaves to be reported where this tier cannot deny, in sentences.
+    #[serde(default)]
+    pub unenforced: Vec<String>,
 }
 
 /// A workload in short.
@@ -123,6 +132,12 @@ pub struct BaselineSize {
 /// One entry of `GET /v1/hooks`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hook {
+    /// Runs that the kernel counted (`kernel.bpf_stats_enabled`), and their nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u64>,
+    /// Nanoseconds of these runs, the counting included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_ns: Option<u64>,
     /// Its name.
     pub hook: String,
     /// Its family.
@@ -219,6 +234,47 @@ pub struct ModeChange {
     /// Why; kept in the audit trail.
     #[serde(default)]
     pub reason: String,
+}
+
+/// `POST /v1/recording`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordingOrder {
+    /// The command that asks for it; kept in the recording.
+    #[serde(default)]
+    pub command: String,
+    /// What it is for; kept in the recording.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// `GET /v1/launch/{workload}/{role}`: what a launcher makes a sandbox from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LaunchPlan {
+    /// Workload.
+    pub workload: String,
+    /// Role.
+    pub role: String,
+    /// Mode of the workload.
+    pub mode: String,
+    /// `lsm` or `cgroup`.
+    pub tier: String,
+    /// What was learned for everything that the program and its children can become: family and
+    /// subject.
+    pub learned: Vec<(String, String)>,
+    /// What the operator allows besides.
+    pub allow: Rules,
+    /// What the operator forbids.
+    pub deny: Rules,
+}
+
+/// `POST /v1/launch/{workload}/{role}`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Launched {
+    /// The process whose next exec is guarded.
+    pub pid: u32,
+    /// It was a member of this workload in this role already.
+    pub member: bool,
 }
 
 /// What every refusal says.

@@ -9,7 +9,7 @@ pub(super) fn run(global: &Global, stream: &Stream) -> Result<Exit, Failure> {
     lines::run(global, stream, "alerts", describe)
 }
 
-fn describe(alert: &Alert) -> Vec<String> {
+pub(super) fn describe(alert: &Alert) -> Vec<String> {
     let severity = match alert.severity {
         Severity::Info => "info",
         Severity::Low => "low",

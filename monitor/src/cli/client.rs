@@ -11,10 +11,14 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{
+    net::UnixStream,
+    signal::unix::{SignalKind, signal},
+    time::{sleep, timeout},
+};
 
 use crate::{
-    api::view::Problem,
+    api::view::{Problem, RecordingOrder},
     exit::{Exit, Failure},
 };
 
@@ -24,6 +28,22 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const LARGEST: usize = 256 << 20;
 /// A line of a stream is not longer than this.
 const LONGEST_LINE: usize = 4 << 20;
+
+/// Where recordings are.
+const RECORDING: &str = "/v1/recording";
+/// How long the rest of a recording may take to come once it was asked to end.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+/// What to do with a stream that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Read on.
+    On,
+    /// Ask the daemon to end it, for this reason, and read what is left.
+    End(&'static str),
+    /// Stop reading at once.
+    Stop,
+}
 
 /// A client of one daemon.
 #[derive(Clone, Debug)]
@@ -87,6 +107,58 @@ impl Client {
         })
     }
 
+    /// Has the daemon make a recording, and hands over its bytes as they come: until the daemon
+    /// ends it, `take` or a signal wants it to end, or the time is over.
+    pub fn record(
+        &self,
+        order: &RecordingOrder,
+        duration: Option<Duration>,
+        mut take: impl FnMut(&[u8]) -> Result<Flow, Failure>,
+    ) -> Result<(), Failure> {
+        let order = serde_json::to_vec(order)
+            .map_err(|e| failed(format!("cannot write the request: {e}")))?;
+        let request = request(Method::POST, RECORDING, order.into())?;
+        block_on(async {
+            let signals = |kind| signal(kind).map_err(|e| failed(format!("no signals: {e}")));
+            let mut interrupt = signals(SignalKind::interrupt())?;
+            let mut terminate = signals(SignalKind::terminate())?;
+            let mut body = self.send(request).await?.into_body();
+            let mut over = Box::pin(sleep(duration.unwrap_or(Duration::MAX)));
+            let mut ending = false;
+            loop {
+                let reason = tokio::select! {
+                    frame = body.frame() => match frame {
+                        None => return Ok(()),
+                        Some(Err(e)) => return Err(failed(format!("the daemon broke off: {e}"))),
+                        Some(Ok(frame)) => match take(frame.data_ref().map_or(&[][..], |d| d))? {
+                            Flow::Stop => return Ok(()),
+                            Flow::End(reason) if !ending => reason,
+                            _ => continue,
+                        },
+                    },
+                    _ = interrupt.recv() => "it was interrupted",
+                    _ = terminate.recv() => "it was interrupted",
+                    () = &mut over => {
+                        if ending {
+                            return Err(failed(format!(
+                                "the daemon did not end the recording within {} s",
+                                FAREWELL.as_secs()
+                            )));
+                        }
+                        "the time given with --for was over"
+                    }
+                };
+                if !ending {
+                    ending = true;
+                    over = Box::pin(sleep(FAREWELL));
+                    let end = self::request(Method::DELETE, RECORDING, json_text(reason))?;
+                    let socket = self.clone();
+                    tokio::spawn(async move { socket.send(end).await.map(drop) });
+                }
+            }
+        })
+    }
+
     fn value<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> Result<T, Failure> {
         block_on(async {
             let response = self.send(request).await?;
@@ -117,7 +189,8 @@ impl Client {
             Ok(Err(e)) => return Err(failed(format!("the daemon does not answer: {e}"))),
             Err(_) => {
                 return Err(failed(format!(
-                    "the daemon behind {} does not answer within {} s; is it stopped or overloaded?",
+                    "the daemon behind {} does not answer within {} s: is it stopped (then `kill \
+                     -CONT` it) or overloaded? What the kernel enforces goes on",
                     self.socket.display(),
                     PATIENCE.as_secs()
                 )));
@@ -157,9 +230,17 @@ impl Client {
                          member of the socket's group"
                 ),
             ),
+            ErrorKind::WouldBlock => failed(format!(
+                "the daemon at {socket} takes no connections: is it stopped (then `kill -CONT` \
+                 it) or overloaded? What the kernel enforces goes on"
+            )),
             _ => failed(format!("cannot reach the daemon at {socket}: {error}")),
         }
     }
+}
+
+fn json_text(text: &str) -> Bytes {
+    serde_json::Value::from(text).to_string().into()
 }
 
 fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {

@@ -2,8 +2,11 @@
 
 use clap::Subcommand;
 
+use slmguard_core::decide::enforceable::gaps;
+
 use super::{Global, out};
 use crate::{
+    config::shown,
     enrich::{cgroup::Cgroups, enrolment},
     exit::{Exit, Failure},
 };
@@ -19,7 +22,7 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     let Command::Check = command;
     let loaded = global.load()?;
     for file in &loaded.files {
-        out::line(&format!("read     {}", file.display()))?;
+        out::line(&format!("read     {}", shown(file)))?;
     }
     let workloads = &loaded.config.workloads;
     let names: Vec<_> = workloads.iter().map(|w| w.name.as_str()).collect();
@@ -28,6 +31,12 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     // Not mistakes of the configuration: a unit may be stopped, a program not yet installed.
     for note in notes(&loaded.config) {
         out::line(&format!("note     {note}"))?;
+    }
+    if loaded.config.kernel.tier != "lsm" {
+        for gap in gaps(workloads, "cgroup") {
+            let word = if gap.breaks_a_rule { "warning" } else { "note" };
+            out::line(&format!("{word:<8} {}", gap.text))?;
+        }
     }
     out::line("the configuration is good")?;
     Ok(Exit::Ok)

@@ -2,6 +2,7 @@
 
 use super::{Format, Global, out};
 use crate::{
+    daemon::kernel_failure,
     exit::{Exit, Failure},
     kernel::Kernel,
 };
@@ -12,8 +13,13 @@ pub(super) fn run(global: &Global, format: Format) -> Result<Exit, Failure> {
     } else {
         slmguard_core::config::Config::default().pin_dir
     };
-    let removed = Kernel::detach(&pin_dir)
-        .map_err(|e| Failure::new(Exit::from_number(e.exit_code().into()), e.to_string()))?;
+    let running = Kernel::daemon_at(&pin_dir);
+    let removed = Kernel::detach(&pin_dir).map_err(kernel_failure)?;
+    if let Some(holder) = &running {
+        eprintln!(
+            "slmguard: the daemon{holder} is still running and guards nothing now; restart or stop it"
+        );
+    }
     if format.json {
         out::json(&serde_json::json!({ "removed": removed, "pin_dir": pin_dir }))?;
         return Ok(Exit::Ok);

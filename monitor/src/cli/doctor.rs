@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use super::{Format, Global, out, table::Table};
+use slmguard_core::{config::Config, decide::enforceable::gaps};
+
 use crate::{
     api::view::{Hook, Status},
-    daemon::{hook_view, random},
+    daemon::{hook_view, kernel_failure, random},
     enrich::cgroup::Cgroups,
     exit::{Exit, Failure},
     kernel::{Kernel, StartOptions, preflight},
@@ -17,6 +19,7 @@ struct Findings {
     daemon: String,
     hooks: Vec<Hook>,
     degraded: Vec<String>,
+    unenforced: Vec<String>,
 }
 
 pub(super) fn run(global: &Global, format: Format) -> Result<Exit, Failure> {
@@ -48,15 +51,17 @@ fn ask_daemon(global: &Global) -> Result<Findings, Failure> {
         tier: status.tier,
         hooks: client.get("/v1/hooks")?,
         degraded: status.degraded,
+        unenforced: status.unenforced,
     })
 }
 
 fn try_ourselves(global: &Global) -> Result<Findings, Failure> {
-    let kernel = if global.has_config() {
-        global.load()?.config.kernel
+    let config = if global.has_config() {
+        global.load()?.config
     } else {
-        slmguard_core::config::Kernel::default()
+        Config::default()
     };
+    let (kernel, workloads) = (config.kernel, config.workloads);
     let options = StartOptions {
         tier: crate::daemon::tier_choice(&kernel.tier),
         disable: kernel.disable_hooks,
@@ -65,15 +70,18 @@ fn try_ourselves(global: &Global) -> Result<Findings, Failure> {
         watch_files_later: false,
         key: random::hash_key()?,
     };
-    let kernel = Kernel::start(&options)
-        .map_err(|e| Failure::new(Exit::from_number(e.exit_code().into()), e.to_string()))?;
+    let kernel = Kernel::start(&options).map_err(kernel_failure)?;
     let hooks: Vec<Hook> = kernel.hooks().iter().map(hook_view).collect();
+    let gaps = gaps(&workloads, kernel.tier());
+    let broken = gaps.iter().filter(|gap| gap.breaks_a_rule);
     let degraded = hooks
         .iter()
         .filter(|h| h.is_degraded())
         .map(state)
+        .chain(broken.map(|gap| gap.text.clone()))
         .collect();
     Ok(Findings {
+        unenforced: gaps.into_iter().map(|gap| gap.text).collect(),
         daemon: "not running; the programs were loaded for this check only".into(),
         tier: kernel.tier().into(),
         hooks,
@@ -133,6 +141,11 @@ fn lines(findings: &Findings) -> Vec<String> {
         lines.push(String::new());
         lines.extend(reasons);
     }
+    if !findings.unenforced.is_empty() {
+        lines.push(String::new());
+        let told = findings.unenforced.iter();
+        lines.extend(told.map(|what| format!("reported only: {what}")));
+    }
     lines.push(String::new());
     let attached = findings.hooks.iter().filter(|h| h.attached).count();
     let hooks = out::count(attached as u64, "hook", "hooks");
@@ -185,6 +198,7 @@ mod tests {
             guards: "destinations".into(),
             reason: (!attached).then(|| "disabled in the configuration".into()),
             expected,
+            ..Hook::default()
         }
     }
 
@@ -206,6 +220,7 @@ mod tests {
             daemon: "running".into(),
             hooks,
             degraded,
+            unenforced: vec!["a gap".into()],
         };
         let text = lines(&findings).join("\n");
         for part in [
@@ -214,6 +229,7 @@ mod tests {
             "NOT ATTACHED",
             "not used",
             "bind4: disabled in the configuration",
+            "reported only: a gap",
             "degraded: 2 hooks attached, but\n  - hook connect6 does not fire\n  - hook bind4 is not attached: disabled",
         ] {
             assert!(text.contains(part), "no `{part}` in\n{text}");

@@ -1,18 +1,35 @@
 //! `slmguard events`
 
-use super::{Global, Stream, lines, out};
+use clap::Args;
+
+use super::{Global, Stream, lines, out, record};
 use crate::{
     api::view::Event,
     exit::{Exit, Failure},
 };
 
-pub(super) fn run(global: &Global, stream: &Stream) -> Result<Exit, Failure> {
+/// What to show, or to record.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Lines to show.
+    #[command(flatten)]
+    stream: Stream,
+    /// Recording instead of showing.
+    #[command(flatten)]
+    record: record::Options,
+}
+
+pub(super) fn run(global: &Global, options: &Options) -> Result<Exit, Failure> {
+    if let Some(file) = &options.record.record {
+        return record::run(global, file, &options.record);
+    }
+    let stream = &options.stream;
     lines::run(global, stream, "events", |event: &Event| {
         vec![describe(event)]
     })
 }
 
-fn describe(event: &Event) -> String {
+pub(super) fn describe(event: &Event) -> String {
     let who = format!("{}/{}/{}", event.workload, event.role, event.phase);
     let count = if event.count > 1 {
         format!(" ×{}", event.count)

@@ -5,7 +5,10 @@ use serde::Serialize;
 use super::{Format, out, table::Table};
 use crate::{
     exit::{Exit, Failure},
-    kernel::table::TABLE,
+    kernel::{
+        Tier,
+        table::{self, TABLE},
+    },
 };
 
 #[derive(Debug, Serialize)]
@@ -13,7 +16,16 @@ struct Row {
     hook: &'static str,
     family: &'static str,
     tier: &'static str,
+    guards: &'static str,
+    /// What it does on the lsm and on the cgroup tier; none where it is not attached there.
+    lsm: Option<&'static str>,
+    cgroup: Option<&'static str>,
     test: &'static str,
+}
+
+fn effect(row: &table::Row, tier: Tier) -> Option<&'static str> {
+    let there = row.only.is_none_or(|only| only == tier);
+    there.then(|| row.effect_on(tier).name())
 }
 
 pub(super) fn run(format: Format) -> Result<Exit, Failure> {
@@ -21,6 +33,9 @@ pub(super) fn run(format: Format) -> Result<Exit, Failure> {
         hook: row.name,
         family: row.family,
         tier: row.only.map_or("both", |tier| tier.name()),
+        guards: row.guards,
+        lsm: effect(row, Tier::Lsm),
+        cgroup: effect(row, Tier::Cgroup),
         test: row.test,
     });
     if format.json {

@@ -8,11 +8,14 @@ mod config_check;
 mod detach;
 mod doctor;
 mod events;
+mod exec;
 mod explain_workload;
 mod hooks;
 mod lines;
 mod mode;
 pub mod out;
+mod record;
+mod replay;
 mod run;
 mod status;
 pub mod table;
@@ -41,7 +44,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or unhealthy, 2 wrong usage, 3 daemon not \
-running, 4 denied, 69 kernel feature missing, 77 privilege missing, 78 bad configuration.";
+running, 4 denied, 69 kernel feature missing, 77 privilege missing, 78 bad configuration. `exec` \
+ends as the command that it starts does; 126 that command cannot be executed, 127 it is not there.";
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -84,6 +88,16 @@ pub struct Stream {
 pub enum Command {
     /// Run the daemon.
     Run(run::Options),
+    /// Start a program inside the guard.
+    ///
+    /// The program is a member of the workload before its first instruction, whatever other rules
+    /// say about its executable. Where the kernel cannot deny by itself (no BPF LSM) and the
+    /// workload enforces, Landlock and seccomp are made from its policy as well: files, programs and
+    /// kinds of sockets outside of it are refused, with or without the daemon, and the program lives
+    /// on. slmguard becomes the program: process id, signals and exit status are its own. Where
+    /// something cannot be set up, the program is not started.
+    #[command(after_help = exec::EXAMPLES)]
+    Exec(exec::Options),
     /// Tell what this kernel can do, hook by hook.
     ///
     /// Asks the running daemon; where none runs, loads the kernel programs for a moment to try
@@ -94,9 +108,14 @@ pub enum Command {
     /// Show workloads, why they are some, their processes and agents; decide about detected ones.
     Workloads(workloads::Options),
     /// Show what workloads did, as the kernel reported it.
-    Events(Stream),
+    Events(events::Options),
     /// Show alerts.
     Alerts(Stream),
+    /// Decide a recording again, without a kernel, a daemon or privileges.
+    ///
+    /// Prints each event and each alert as the daemon decided it when the recording was made, and
+    /// about the recording itself on standard error.
+    Replay(replay::Options),
     /// Look at what was learned.
     #[command(subcommand)]
     Baseline(baseline::Command),
@@ -107,7 +126,8 @@ pub enum Command {
     Config(config_check::Command),
     /// End enforcement: remove everything that was pinned in the kernel.
     ///
-    /// A daemon that is running keeps what it holds until it is stopped.
+    /// A daemon that is still running reports every hook as missing from then on; restart it to
+    /// guard again.
     Detach(Format),
     /// List the kernel programs, their tiers and their tests.
     #[command(hide = true)]
@@ -119,10 +139,12 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
     match command {
         Command::Run(options) => run::run(&global, &options),
+        Command::Exec(options) => exec::run(&global, &options),
         Command::Doctor(format) => doctor::run(&global, format),
         Command::Status(format) => status::run(&global, format),
         Command::Workloads(options) => workloads::run(&global, &options),
-        Command::Events(stream) => events::run(&global, &stream),
+        Command::Events(options) => events::run(&global, &options),
+        Command::Replay(options) => replay::run(&options),
         Command::Alerts(stream) => alerts::run(&global, &stream),
         Command::Baseline(command) => baseline::run(&global, &command),
         Command::Mode(options) => mode::run(&global, &options),
@@ -191,6 +213,11 @@ mod tests {
             "run --detach-on-exit",
             "--config /x.toml run",
             "run --config /x.toml --socket /s",
+            "exec --workload a -- cmd --json -x",
+            "exec -w a --role agent --sandbox always cmd",
+            "exec -w a --without-daemon --policy /p --listen 80 --listen 81 cmd",
+            "exec -w a --print-plan --json cmd",
+            "exec --print-unit x.service",
             "doctor --json",
             "status --json",
             "workloads --json",
@@ -203,6 +230,9 @@ mod tests {
             "workloads dismiss-agent a 4711",
             "workloads candidates --json",
             "events --follow --limit 10 --workload a --json",
+            "events --record /x --note y --for 90s --max-size 64MiB",
+            "replay /x --alerts --json",
+            "replay /x --expect /y",
             "alerts -f -n 10 -w a",
             "baseline show a --json",
             "mode a",
@@ -226,9 +256,17 @@ mod tests {
         for line in [
             "",
             "fly",
+            "exec -w a",
+            "exec cmd",
+            "exec -w a --sandbox maybe cmd",
+            "exec -w a --without-daemon --require-daemon cmd",
             "mode a enforce --declare",
             "mode a paranoid",
             "events --limit x",
+            "events --record /x --follow",
+            "events --note y",
+            "events --record /x --max-size 5",
+            "replay",
         ] {
             let arguments: Vec<_> = line.split_whitespace().collect();
             assert_eq!(parse(&arguments).unwrap_err().exit_code(), 2, "{line}");

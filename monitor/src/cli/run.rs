@@ -16,6 +16,10 @@ pub struct Options {
     /// `slmguard detach`.
     #[arg(long)]
     detach_on_exit: bool,
+    /// Begin anew where the state is damaged or of a later version: it is moved aside, never
+    /// removed. A state that can be used is kept.
+    #[arg(long)]
+    reset_state: bool,
 }
 
 pub(super) fn run(global: &Global, options: &Options) -> Result<Exit, Failure> {
@@ -25,6 +29,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Result<Exit, Failure> {
         loaded.config,
         daemon::Options {
             detach_on_exit: options.detach_on_exit,
+            reset_state: options.reset_state,
         },
     )?;
     Ok(Exit::Ok)

@@ -35,6 +35,12 @@ fn lines(status: &Status) -> Vec<String> {
         format!("metrics  {metrics}"),
         format!("events   {events} read, {} dropped", status.drops),
     ];
+    if status.alerts_waiting + status.alerts_lost > 0 {
+        lines.push(format!(
+            "alerts   {} wait in memory for room in the store, {} lost",
+            status.alerts_waiting, status.alerts_lost
+        ));
+    }
     match status.degraded.as_slice() {
         [] => lines.push("health   everything that this kernel offers is in use".into()),
         some => {
@@ -45,6 +51,12 @@ fn lines(status: &Status) -> Vec<String> {
             lines.extend(some.iter().map(|d| format!("         - {d}")));
         }
     }
+    lines.extend(
+        status
+            .unenforced
+            .iter()
+            .map(|what| format!("reported only: {what}")),
+    );
     lines.push(String::new());
     if status.workloads.is_empty() {
         lines.push(

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use monitor_common::class::Mode;
 use slmguard_core::{
+    decide::enforceable::gaps,
     time::rfc3339,
     workload::{family_name, mode_name, phase_name, role_name},
 };
+use tokio::sync::mpsc;
 
 use super::{engine::Engine, publish::no_such};
 use crate::{
@@ -17,13 +20,15 @@ use crate::{
 
 /// How long an answer waits for events that are still on their way. An answer that is a little old
 /// is better than none.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Backend for Engine {
     fn status(&self) -> Result<view::Status, Refusal> {
         let degraded = self.degraded();
         let counters = self.guard().counters().unwrap_or_default();
         self.tidy_processes();
+        let (alerts_waiting, alerts_lost) = self.metrics.waiting_and_lost();
+        let gaps = gaps(&self.config.workloads, self.tier());
         let state = self.state();
         let processes = |name: &str| {
             state
@@ -57,6 +62,9 @@ impl Backend for Engine {
                 .map(|(kind, count)| (kind.to_owned(), count))
                 .collect(),
             drops: counters.iter().map(|(_, c)| c.dropped).sum(),
+            alerts_waiting,
+            alerts_lost,
+            unenforced: gaps.into_iter().map(|gap| gap.text).collect(),
         })
     }
 
@@ -126,7 +134,17 @@ impl Backend for Engine {
     }
 
     fn hooks(&self) -> Result<Vec<view::Hook>, Refusal> {
-        Ok(self.guard().hooks().iter().map(super::hook_view).collect())
+        let guard = self.guard();
+        let costs = guard.costs();
+        let mut views: Vec<view::Hook> = guard.hooks().iter().map(super::hook_view).collect();
+        for view in &mut views {
+            let cost = costs.iter().find(|(hook, _)| hook.name() == view.hook);
+            if let Some((_, cost)) = cost.filter(|(_, cost)| cost.runs > 0) {
+                view.runs = Some(cost.runs);
+                view.run_ns = Some(cost.nanoseconds);
+            }
+        }
+        Ok(views)
     }
 
     fn events(&self, query: &Query) -> Result<Answer, Refusal> {
@@ -180,6 +198,14 @@ impl Backend for Engine {
         }
     }
 
+    fn launch_plan(&self, workload: &str, role: &str) -> Result<view::LaunchPlan, Refusal> {
+        self.launch_inputs(workload, role)
+    }
+
+    fn launch(&self, workload: &str, role: &str, peer: Peer) -> Result<view::Launched, Refusal> {
+        self.give_ticket(workload, role, peer)
+    }
+
     fn set_mode(
         &self,
         workload: &str,
@@ -188,6 +214,20 @@ impl Backend for Engine {
     ) -> Result<view::Mode, Refusal> {
         self.change_mode(workload, change, peer)
             .map(|state| mode_view(workload, &state))
+    }
+
+    fn record(
+        &self,
+        order: &view::RecordingOrder,
+        peer: Peer,
+    ) -> Result<mpsc::Receiver<Bytes>, Refusal> {
+        self.start_recording(order, peer)
+    }
+
+    fn end_recording(&self, reason: &str, peer: Peer) -> Result<(), Refusal> {
+        self.may_change(peer, "end a recording")?;
+        Self::end_recording(self, reason);
+        Ok(())
     }
 }
 

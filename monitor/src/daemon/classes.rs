@@ -33,6 +33,19 @@ impl Classes {
     /// Numbers the classes of these workloads: the roles that they name, and tools, in each phase.
     /// Earlier classes stay known, because events of members that carry them can still arrive.
     pub fn new(workloads: &[Workload], store: &Store) -> Result<Self, StoreError> {
+        match Self::numbered(workloads, store) {
+            // Numbers are never used twice while there are any; then those of workloads that are
+            // gone have to make room.
+            Err(StoreError::Full { .. }) => {
+                let gone = store.forget_classes()?;
+                tracing::warn!("class numbers ran out: {gone} were given anew");
+                Self::numbered(workloads, store)
+            }
+            result => result,
+        }
+    }
+
+    fn numbered(workloads: &[Workload], store: &Store) -> Result<Self, StoreError> {
         let mut configured = vec![];
         for workload in workloads {
             let mut roles: BTreeSet<Role> = workload
@@ -92,6 +105,28 @@ impl Classes {
             .configured
             .iter()
             .any(|(configured, _)| *configured == id)
+    }
+
+    /// Every class that ever was, in the order of the numbers.
+    pub fn rows(&self) -> Vec<(ClassId, Scope)> {
+        let mut rows: Vec<_> = self
+            .inner()
+            .by_id
+            .iter()
+            .map(|(id, scope)| (*id, scope.clone()))
+            .collect();
+        rows.sort_unstable_by_key(|(id, _)| *id);
+        rows
+    }
+
+    /// How many classes there are.
+    pub fn len(&self) -> usize {
+        self.inner().by_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.inner().by_id.is_empty()
     }
 
     /// The number of a scope.
@@ -180,6 +215,35 @@ mod tests {
             classes.id("a", Role::Server, Phase::Serve).unwrap()
         );
         assert_eq!(classes.id("a", Role::Agent, Phase::Start), None);
+    }
+
+    #[test]
+    fn numbers_that_ran_out_are_given_anew() {
+        use monitor_common::limits::MAX_CLASSES;
+        let dir = tempfile::tempdir().unwrap();
+        let (mut first, mut last) = (None, 0);
+        for n in 0..MAX_CLASSES / 4 + 2 {
+            let store = Store::open(dir.path()).unwrap();
+            let name = format!("\"w{n}\"");
+            let classes =
+                Classes::new(&workloads(&SERVER.replace("\"a\"", &name)), &store).unwrap();
+            last = classes
+                .configured()
+                .iter()
+                .map(|(id, _)| *id)
+                .max()
+                .unwrap();
+            assert!(u32::from(last) < MAX_CLASSES, "workload {n}");
+            if first.is_some_and(|first| last <= first) {
+                assert!(
+                    store.is_new(),
+                    "what the kernel holds from before means nothing"
+                );
+                return;
+            }
+            first.get_or_insert(last);
+        }
+        panic!("numbers never ran out: {last}");
     }
 
     #[test]

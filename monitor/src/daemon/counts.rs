@@ -111,6 +111,10 @@ impl Engine {
             lost += counters.dropped;
             failed += counters.errors;
         }
+        let news = lost.saturating_sub(counts.lost.count);
+        if news > 0 {
+            self.record_lost(news);
+        }
         let recent = counts.lost.update(lost);
         self.problem(
             "rings",

@@ -6,38 +6,41 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
         mpsc::SyncSender,
     },
     time::{Duration, Instant},
 };
 
-use monitor_common::{class::Role, hash::HashKey};
+use monitor_common::{class::Role, enrol::ExecutableKey, hash::HashKey};
 use slmguard_core::{
-    alert::{Alert, AlertContext, Severity},
+    alert::Severity,
     config::{Config, Rules, Workload},
-    decision::Outcome,
+    decide::enforceable::gaps,
     decode::ClockOffset,
-    observation::{Observation, Scope},
-    time::rfc3339,
-    workload::{mode_from, phase_name, role_name, verdict_name},
+    observation::Observation,
+    workload::mode_from,
 };
 
 use super::{
     barrier::Barrier,
-    classes::Classes,
+    classes::{Classes, scopes},
     clock,
-    discovery::{AgentState, Discovery},
+    discovery::{self, AgentState, Discovery},
     guard::Guard,
     modes,
     random::AlertIds,
+    recorder::Raw,
     state::{Outline, State},
 };
 use crate::{
     api::{Feed, Line, view},
-    enrich::{cgroup::Cgroups, detect::digest::Digests, process::ProcessTable, procfs::Proc},
+    enrich::{
+        cgroup::Cgroups, detect::digest::Digests, identity, process::ProcessTable, procfs::Proc,
+    },
     export::metrics::Metrics,
     store::{Store, StoreError, StoredAlert},
 };
@@ -78,6 +81,8 @@ pub struct Engine {
     pub barrier: Barrier,
     /// `/proc`.
     pub proc: Proc,
+    /// This very program, which launchers run as well: no rule makes it a member.
+    pub(super) launcher: Option<ExecutableKey>,
     /// Where metrics are served.
     pub metrics_address: OnceLock<SocketAddr>,
     /// Wakes the file sink.
@@ -89,6 +94,8 @@ pub struct Engine {
     pub(super) state: Mutex<State>,
     pub(super) guard: Mutex<Box<dyn Guard>>,
     pub(super) started: Instant,
+    /// The bytes of events are kept on their way, for a recording.
+    pub(super) recording: AtomicBool,
     tier: &'static str,
     ids: AlertIds,
     host: String,
@@ -129,20 +136,19 @@ impl Engine {
             let count = alerts.get(name).copied().unwrap_or(0);
             workloads.insert(name.clone(), (state, count));
         }
-        let in_use = |scope: &Scope| {
-            discovery.found.contains_key(&scope.workload)
-                || scope.role == Role::Agent
-                    && discovery.agents.iter().any(|((w, _), agent)| {
-                        *w == scope.workload && agent.state == AgentState::Enrolled
-                    })
-        };
-        let numbered: Vec<_> = store
-            .classes()?
-            .into_iter()
-            .filter(|row| workloads.contains_key(&row.scope.workload) && in_use(&row.scope))
-            .map(|row| (row.id, row.scope))
-            .collect();
-        classes.add(&numbered);
+        for name in workloads.keys() {
+            let mut roles = vec![];
+            if discovery.found.contains_key(name) {
+                roles.extend(discovery::ROLES);
+            }
+            let enrolled = |((w, _), agent): (&(String, String), &discovery::Agent)| {
+                w == name && agent.state == AgentState::Enrolled
+            };
+            if discovery.agents.iter().any(enrolled) {
+                roles.push(Role::Agent);
+            }
+            classes.add(&store.add_classes(&scopes(name, &roles))?);
+        }
         let processes = ProcessTable::new(proc.clone(), cgroups);
         let engine = Self {
             classes,
@@ -153,6 +159,7 @@ impl Engine {
             alerts: Feed::new(RECENT),
             barrier: Barrier::default(),
             proc,
+            launcher: identity::of_path(Path::new("/proc/self/exe")).ok(),
             metrics_address: OnceLock::new(),
             sink_bell: OnceLock::new(),
             found: Workload {
@@ -168,6 +175,7 @@ impl Engine {
             state: Mutex::new(State::new(baseline, processes, workloads)),
             guard: Mutex::new(guard),
             started: Instant::now(),
+            recording: AtomicBool::new(false),
             tier,
             ids: AlertIds::new(key),
             host: host_name(),
@@ -181,11 +189,23 @@ impl Engine {
 
     /// One observation through the flow: enrich, decide, learn, count, and show to followers.
     /// Returns the alert that has to be stored, if there is one.
-    pub fn ingest(&self, observation: Observation, arrived: Instant) -> Option<NewAlert> {
+    pub fn ingest(
+        &self,
+        observation: Observation,
+        raw: Option<&Raw>,
+        arrived: Instant,
+    ) -> Option<NewAlert> {
         let kind = observation.fact.kind();
         self.metrics.event(kind);
         self.note_caller(&observation);
-        let outline = self.state().observe(observation);
+        let (outline, id) = {
+            let mut state = self.state();
+            let outline = state.observe(observation);
+            let id = outline.alerts().then(|| self.ids.next(clock::now()));
+            // Under the same lock, so that it stands in the order in which it was decided.
+            state.record_event(raw, id.as_deref(), self);
+            (outline, id)
+        };
         let seen = &outline.decision.observation;
         if !seen.families().is_empty() {
             let seconds = arrived.elapsed().as_secs_f64();
@@ -193,22 +213,11 @@ impl Engine {
                 .decision(&seen.scope.workload, kind, seen.verdict, seconds);
         }
         self.show(&outline);
-        (outline.decision.outcome == Outcome::Alert).then(|| self.alert(outline))
+        id.map(|id| self.alert(outline, id))
     }
 
     fn show(&self, outline: &Outline) {
-        let seen = &outline.decision.observation;
-        let event = view::Event {
-            time: rfc3339(seen.time),
-            workload: seen.scope.workload.clone(),
-            role: role_name(seen.scope.role).into(),
-            phase: phase_name(seen.scope.phase).into(),
-            kind: seen.fact.kind().into(),
-            subject: seen.subject(),
-            verdict: verdict_name(seen.verdict).into(),
-            count: seen.count,
-            process: outline.process.clone(),
-        };
+        let event = outline.event();
         if let Ok(text) = serde_json::to_string(&event) {
             self.events.push(Line {
                 workload: event.workload.into(),
@@ -217,15 +226,8 @@ impl Engine {
         }
     }
 
-    fn alert(&self, outline: Outline) -> NewAlert {
-        let context = AlertContext {
-            id: self.ids.next(clock::now()),
-            host: self.host.clone(),
-            tier: self.tier.into(),
-            process: outline.process,
-            policy_version: outline.policy_version,
-        };
-        let alert = Alert::from_decision(&outline.decision, context);
+    fn alert(&self, outline: Outline, id: String) -> NewAlert {
+        let alert = outline.alert(id, &self.host, self.tier);
         NewAlert {
             stored: StoredAlert {
                 body: alert.to_json_line(),
@@ -339,6 +341,12 @@ impl Engine {
                 format!("hook {} {what}{reason}", hook.hook)
             })
             .collect();
+        all.extend(
+            gaps(&self.config.workloads, self.tier)
+                .into_iter()
+                .filter(|gap| gap.breaks_a_rule)
+                .map(|gap| gap.text),
+        );
         all.extend(self.health().err());
         let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(problems.values().cloned());
@@ -348,6 +356,11 @@ impl Engine {
     /// Workloads, configured and found.
     pub fn workload_count(&self) -> usize {
         self.state().workloads.len()
+    }
+
+    /// The name of this machine, escaped.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// The tier in use.

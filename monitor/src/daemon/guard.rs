@@ -11,7 +11,7 @@ use monitor_common::{
 };
 use slmguard_core::decide::policy::PolicyImage;
 
-use crate::kernel::{EnrolRule, HookStatus, Kernel, KernelError};
+use crate::kernel::{EnrolRule, HookStatus, Kernel, KernelError, cost::Cost};
 
 /// The kernel side, loaded and attached.
 pub trait Guard: Send + 'static {
@@ -19,6 +19,8 @@ pub trait Guard: Send + 'static {
     fn tier(&self) -> &'static str;
     /// Every hook.
     fn hooks(&self) -> Vec<HookStatus>;
+    /// What each attached hook's program has cost, while the kernel counts it.
+    fn costs(&self) -> Vec<(Hook, Cost)>;
     /// Counters of every hook.
     fn counters(&self) -> Result<Vec<(Hook, HookCounters)>, KernelError>;
     /// Says what a class is.
@@ -41,6 +43,9 @@ pub trait Guard: Send + 'static {
     fn member(&self, pid: u32) -> ClassId;
     /// Sets the class of a process.
     fn set_member(&self, pid: u32, class: ClassId);
+    /// Changes the entry of a process from one value to another at once; returns what was there,
+    /// which is `old` if it was changed.
+    fn replace_member(&self, pid: u32, old: ClassId, new: ClassId) -> Option<ClassId>;
     /// Every member: process and class.
     fn members(&self) -> Vec<(u32, ClassId)>;
     /// Counters of behaviour.
@@ -70,6 +75,9 @@ impl Guard for Shared {
     }
     fn hooks(&self) -> Vec<HookStatus> {
         self.lock().hooks()
+    }
+    fn costs(&self) -> Vec<(Hook, Cost)> {
+        self.lock().costs()
     }
     fn counters(&self) -> Result<Vec<(Hook, HookCounters)>, KernelError> {
         self.lock().counters()
@@ -101,6 +109,9 @@ impl Guard for Shared {
     }
     fn set_member(&self, pid: u32, class: ClassId) {
         self.lock().set_member(pid, class);
+    }
+    fn replace_member(&self, pid: u32, old: ClassId, new: ClassId) -> Option<ClassId> {
+        self.lock().replace_member(pid, old, new)
     }
     fn members(&self) -> Vec<(u32, ClassId)> {
         self.lock().members()

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use monitor_common::class::{ClassId, NONE, Phase};
+use monitor_common::class::{ClassId, LAUNCHER, NONE, Phase, TICKET};
 use slmguard_core::decode::ClassNames;
 
 use super::{clock, engine::Engine};
@@ -33,11 +33,18 @@ impl Engine {
         if state.rules == resolution.rules {
             return Ok(());
         }
-        let rules: Vec<_> = resolution
+        let mut rules: Vec<_> = resolution
             .rules
             .iter()
             .filter_map(|r| self.kernel_rule(r))
             .collect();
+        rules.extend(self.launcher.map(|executable| EnrolRule {
+            executable: Some(executable),
+            arguments: vec![],
+            cgroup: None,
+            user: None,
+            class: LAUNCHER,
+        }));
         self.guard().set_enrolment(&rules)?;
         state.rules = resolution.rules;
         drop(state);
@@ -59,7 +66,8 @@ impl Engine {
     pub fn adopt(&self) -> anyhow::Result<()> {
         for _ in 0..2 {
             let rules = self.state().rules.clone();
-            let candidates = adopt::candidates(&self.proc)?;
+            let mut candidates = adopt::candidates(&self.proc)?;
+            candidates.retain(|c| self.launcher.is_none() || c.executable != self.launcher);
             let member = |pid| {
                 let scope = self.classes.scope(self.guard().member(pid))?;
                 Some((scope.workload, scope.role))
@@ -119,10 +127,11 @@ impl Engine {
     pub fn take_over(&self, members: &[(u32, ClassId)]) -> usize {
         let mut taken = 0;
         for (pid, class) in members {
-            let Some(scope) = self.classes.scope(*class) else {
+            // A launcher's ticket stands for a class as well.
+            let Some(scope) = self.classes.scope(class & !TICKET) else {
                 continue;
             };
-            if !self.classes.is_configured(*class) || self.proc.stat(*pid).is_none() {
+            if !self.classes.is_configured(class & !TICKET) || self.proc.stat(*pid).is_none() {
                 continue;
             }
             {
@@ -132,7 +141,9 @@ impl Engine {
                 }
                 guard.set_member(*pid, *class);
             }
-            self.state().processes.adopt(*pid, scope);
+            if class & TICKET == 0 {
+                self.state().processes.adopt(*pid, scope);
+            }
             taken += 1;
         }
         if taken > 0 {

@@ -11,13 +11,17 @@ mod counts;
 mod discovery;
 pub mod engine;
 pub mod guard;
+mod launch;
 mod membership;
 mod modes;
 mod notify;
 mod publish;
 pub mod random;
+mod recorder;
+pub mod replay;
 mod state;
 pub mod threads;
+mod waiting;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -35,8 +39,8 @@ use crate::{
     enrich::{cgroup::Cgroups, procfs::Proc},
     exit::{Exit, Failure},
     export::{http, jsonl::JsonLines},
-    kernel::{HookStatus, Kernel, StartOptions, TierChoice},
-    store::Store,
+    kernel::{HookStatus, Kernel, KernelError, StartOptions, TierChoice, preflight},
+    store::{Store, StoreError},
 };
 use engine::{Engine, SharedEngine};
 use threads::Threads;
@@ -49,15 +53,17 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct Options {
     /// Take enforcement away at a clean stop.
     pub detach_on_exit: bool,
+    /// Move a state aside that is damaged or of a later version, and begin anew.
+    pub reset_state: bool,
 }
 
 /// Runs until told to stop by SIGTERM or SIGINT.
 pub fn run(config: Config, options: Options) -> Result<(), Failure> {
     let runtime = Runtime::new()
         .map_err(|e| Failure::new(Exit::Failure, format!("cannot start threads: {e}")))?;
-    // What can fail cheaply comes first; the kernel last.
-    let store =
-        Store::open(&config.state_dir).map_err(|e| Failure::new(Exit::Failure, e.to_string()))?;
+    // Whoever lacks privileges hears that first; then what can fail cheaply; the kernel last.
+    preflight::privileges().map_err(kernel_failure)?;
+    let store = open_store(&config, options.reset_state)?;
     let socket = api::bind(&config.socket)?;
     let metrics = runtime.block_on(bind_metrics(&config))?;
 
@@ -83,7 +89,14 @@ pub fn run(config: Config, options: Options) -> Result<(), Failure> {
     let cgroups = Cgroups::discover();
     let started = start_engine(config, store, &kernel, key, &metrics, &cgroups);
     let engine = started.inspect_err(|_| kernel.lock().abandon())?;
-    let unread = kernel.lock().inherited_verdicts();
+    let mut unread = kernel.lock().inherited_verdicts();
+    if engine.store.is_new() && !unread.is_empty() {
+        tracing::warn!(
+            "{} verdicts that an earlier daemon had not read are lost with its state",
+            unread.len()
+        );
+        unread.clear();
+    }
     let retired = kernel.lock().retire_inherited();
     if retired > 0 {
         tracing::info!("removed the kernel programs of {retired} earlier instances");
@@ -96,8 +109,7 @@ pub fn run(config: Config, options: Options) -> Result<(), Failure> {
     threads.stop(&engine);
     runtime.shutdown_timeout(Duration::from_secs(1));
     if options.detach_on_exit {
-        let removed =
-            Kernel::detach(&pin_dir).map_err(|e| Failure::new(Exit::Failure, e.to_string()))?;
+        let removed = Kernel::detach(&pin_dir).map_err(kernel_failure)?;
         tracing::info!("stopped; enforcement ended ({removed} instances removed)");
     } else {
         tracing::info!("stopped; enforcement stays in the kernel until `slmguard detach`");
@@ -128,10 +140,17 @@ fn start_engine(
         let _ = engine.metrics_address.set(*address);
     }
     engine.publish_all()?;
-    take_over_all(&engine, kernel);
+    // Without the state that numbered the classes nobody can say what they meant: members are then
+    // found as at a first start, by their programs and their parents.
+    let known = !engine.store.is_new();
+    if known {
+        take_over_all(&engine, kernel);
+    }
     engine.refresh_enrolment(cgroups)?;
     engine.adopt()?;
-    take_over_all(&engine, kernel);
+    if known {
+        take_over_all(&engine, kernel);
+    }
     Ok(engine)
 }
 
@@ -157,8 +176,31 @@ fn start_kernel(config: &Config, key: HashKey, found: bool) -> Result<Kernel, Fa
         watch_files_later: config.detect.enabled,
         key,
     };
-    Kernel::start(&options)
-        .map_err(|e| Failure::new(Exit::from_number(e.exit_code().into()), e.to_string()))
+    Kernel::start(&options).map_err(kernel_failure)
+}
+
+/// An error of the kernel side with its exit code.
+pub fn kernel_failure(error: KernelError) -> Failure {
+    Failure::new(
+        Exit::from_number(error.exit_code().into()),
+        error.to_string(),
+    )
+}
+
+fn open_store(config: &Config, reset: bool) -> Result<Store, Failure> {
+    let failed = |e: StoreError| Failure::new(Exit::Failure, e.to_string());
+    if !reset {
+        return Store::open(&config.state_dir).map_err(failed);
+    }
+    let (store, aside) = Store::open_or_reset(&config.state_dir).map_err(failed)?;
+    match aside {
+        Some(path) => tracing::warn!(
+            "moved the state that could not be used to {}; learning begins anew",
+            path.display()
+        ),
+        None => tracing::warn!("the state can be used: --reset-state had nothing to do"),
+    }
+    Ok(store)
 }
 
 async fn bind_metrics(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, Failure> {
@@ -256,6 +298,8 @@ pub fn hook_view(status: &HookStatus) -> view::Hook {
             .as_ref()
             .map(|r| slmguard_core::text::escape(r.as_bytes())),
         expected: status.expected,
+        runs: None,
+        run_ns: None,
     }
 }
 

@@ -38,7 +38,16 @@ impl Engine {
         }
         for (id, scope) in &self.classes.configured() {
             let mode = state.mode(&scope.workload).unwrap_or(Mode::Learn);
-            self.publish(&mut state, *id, scope, mode)?;
+            if let Err(e) = self.publish(&mut state, *id, scope, mode) {
+                // What was learned is too much for the kernel, but nothing is enforced from it yet:
+                // that must not keep the other workloads unguarded.
+                if mode != Mode::Learn {
+                    return Err(e);
+                }
+                self.problem("policy", Some(too_much(&e)));
+                self.publish_bare(&mut state, *id, scope)?;
+                state.still_behind(scope);
+            }
         }
         Ok(())
     }
@@ -48,6 +57,7 @@ impl Engine {
     pub fn publish_learned(&self) -> usize {
         let mut state = self.state();
         let mut changed = 0;
+        let mut problem = None;
         for scope in state.take_learned() {
             let Some(id) = self.classes.id(&scope.workload, scope.role, scope.phase) else {
                 continue;
@@ -57,15 +67,15 @@ impl Engine {
             };
             match self.publish(&mut state, id, &scope, mode) {
                 Ok(()) => changed += 1,
+                // The old policy stays in force; the others still get theirs.
                 Err(e) => {
                     state.still_behind(&scope);
-                    self.problem("policy", Some(format!("{e:#}")));
-                    return changed;
+                    problem.get_or_insert_with(|| too_much(&e));
                 }
             }
         }
-        if changed > 0 {
-            self.problem("policy", None);
+        if changed > 0 || problem.is_some() {
+            self.problem("policy", problem);
         }
         changed
     }
@@ -86,9 +96,17 @@ impl Engine {
         let number = guard
             .publish(&[(id, bits)], &image)
             .with_context(|| format!("cannot install the policy of {}", describe(scope)))?;
-        state.versions.insert(number, image.version);
+        state.set_version(number, image.version);
         state.published.insert(id, (image.version, bits));
         Ok(())
+    }
+
+    /// Publishes the operator's rules and the invariants alone, in mode learn.
+    fn publish_bare(&self, state: &mut State, id: ClassId, scope: &Scope) -> anyhow::Result<()> {
+        let learned = std::mem::take(&mut state.baseline);
+        let published = self.publish(state, id, scope, Mode::Learn);
+        state.baseline = learned;
+        published
     }
 
     /// The policy of a scope, and the bits of its control word.
@@ -137,16 +155,7 @@ impl Engine {
         change: &view::ModeChange,
         peer: Peer,
     ) -> Result<WorkloadState, Refusal> {
-        if peer.uid != 0 && peer.uid != nix::unistd::geteuid().as_raw() {
-            tracing::warn!(
-                "user {} (pid {}) may not change the mode of {workload}",
-                peer.uid,
-                peer.pid
-            );
-            return Err(Refusal::Forbidden(
-                "only root may change modes; run this as root".into(),
-            ));
-        }
+        self.may_change(peer, "change modes")?;
         let wanted = mode_from(&change.mode).ok_or_else(|| {
             Refusal::Bad(format!(
                 "{} is no mode; use learn, monitor or enforce",
@@ -177,6 +186,17 @@ impl Engine {
             .map_err(|e| Refusal::Failed(e.to_string()))?;
         self.record(workload, current, next, change, peer);
         Ok(next)
+    }
+
+    /// Refuses whoever is neither root nor the daemon's own user.
+    pub(super) fn may_change(&self, peer: Peer, what: &str) -> Result<(), Refusal> {
+        if peer.uid == 0 || peer.uid == nix::unistd::geteuid().as_raw() {
+            return Ok(());
+        }
+        tracing::warn!("user {} (pid {}) may not {what}", peer.uid, peer.pid);
+        Err(Refusal::Forbidden(format!(
+            "only root may {what}; run this as root"
+        )))
     }
 
     /// Switches every class of a workload; takes everything back if one cannot.
@@ -221,9 +241,7 @@ impl Engine {
             }
             return result;
         }
-        if let Some(standing) = state.workloads.get_mut(workload) {
-            standing.state = next;
-        }
+        state.set_mode(workload, next);
         self.metrics.set_mode(workload, next.mode);
         Ok(())
     }
@@ -268,6 +286,11 @@ pub(super) fn no_such(workload: &str) -> Refusal {
     Refusal::NotFound(format!(
         "there is no workload {name}; `slmguard workloads` lists them"
     ))
+}
+
+/// What to say of a policy that could not be made or installed.
+fn too_much(error: &anyhow::Error) -> String {
+    format!("{error:#}; until then the policy that it had stays in force")
 }
 
 fn describe(scope: &Scope) -> String {

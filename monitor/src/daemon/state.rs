@@ -8,15 +8,19 @@ use monitor_common::{
     event::Verdict,
 };
 use slmguard_core::{
-    alert::ProcessInfo,
+    alert::{Alert, AlertContext, ProcessInfo},
     baseline::{Baseline, Row},
     decide::decide,
     decision::{Decision, Outcome},
     observation::{Fact, Observation, Scope},
-    workload::{family_name, phase_name, role_name},
+    recording::Record,
+    time::rfc3339,
+    workload::{family_name, phase_name, role_name, verdict_name},
 };
 
+use super::recorder::{self, Recorder};
 use crate::{
+    api::view,
     enrich::{enrolment::Rule, process::ProcessTable},
     store::WorkloadState,
 };
@@ -61,13 +65,15 @@ pub struct State {
     /// Workloads, configured and found.
     pub workloads: BTreeMap<String, Standing>,
     /// Versions behind the kernel's policy numbers.
-    pub versions: HashMap<u32, u64>,
+    versions: HashMap<u32, u64>,
     /// What each class has in the kernel: version of its policy, bits of its control word.
     pub published: HashMap<ClassId, (u64, u64)>,
     /// Enrolment rules in the kernel.
     pub rules: Vec<Rule>,
     /// What of the configuration could not be resolved.
     pub unresolved: Vec<String>,
+    /// What is taken in goes there as well.
+    pub(super) recorder: Option<Recorder>,
     /// Subjects that the store does not have yet.
     dirty: BTreeSet<Subject>,
     /// Scopes that learned something since their policy was published.
@@ -83,6 +89,41 @@ pub struct Outline {
     pub process: ProcessInfo,
     /// Version of the policy that decided; 0 where it is not known.
     pub policy_version: u64,
+}
+
+impl Outline {
+    /// Whether an operator is told.
+    pub fn alerts(&self) -> bool {
+        self.decision.outcome == Outcome::Alert
+    }
+
+    /// The event as people and scripts are shown it.
+    pub fn event(&self) -> view::Event {
+        let seen = &self.decision.observation;
+        view::Event {
+            time: rfc3339(seen.time),
+            workload: seen.scope.workload.clone(),
+            role: role_name(seen.scope.role).into(),
+            phase: phase_name(seen.scope.phase).into(),
+            kind: seen.fact.kind().into(),
+            subject: seen.subject(),
+            verdict: verdict_name(seen.verdict).into(),
+            count: seen.count,
+            process: self.process.clone(),
+        }
+    }
+
+    /// The alert about it.
+    pub fn alert(self, id: String, host: &str, tier: &str) -> Alert {
+        let context = AlertContext {
+            id,
+            host: host.into(),
+            tier: tier.into(),
+            process: self.process,
+            policy_version: self.policy_version,
+        };
+        Alert::from_decision(&self.decision, context)
+    }
 }
 
 impl State {
@@ -104,6 +145,7 @@ impl State {
             published: HashMap::new(),
             rules: vec![],
             unresolved: vec![],
+            recorder: None,
             dirty: BTreeSet::new(),
             learned: BTreeSet::new(),
         }
@@ -171,10 +213,46 @@ impl State {
             standing.episodes += 1;
         }
         let slot = seen.time / SLOT;
-        if slot > standing.busy {
+        // Another minute, not a later one: the wall clock may have been set back.
+        if slot != standing.busy {
             standing.busy = slot;
             standing.episodes += 1;
         }
+    }
+
+    /// Versions behind the kernel's policy numbers, in no particular order.
+    pub fn versions(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.versions
+            .iter()
+            .map(|(number, version)| (*number, *version))
+    }
+
+    /// The kernel has a policy of that version under that number.
+    pub fn set_version(&mut self, number: u32, version: u64) {
+        self.versions.insert(number, version);
+        self.record(|| Record::Policy { number, version });
+    }
+
+    /// Enters a workload in its mode, or changes it.
+    pub fn add_workload(&mut self, workload: &str, state: WorkloadState) {
+        let standing = Standing {
+            state,
+            alerts: 0,
+            episodes: 0,
+            busy: 0,
+        };
+        self.workloads
+            .entry(workload.into())
+            .or_insert(standing)
+            .state = state;
+    }
+
+    /// A workload is in that mode from now on.
+    pub fn set_mode(&mut self, workload: &str, next: WorkloadState) {
+        if let Some(standing) = self.workloads.get_mut(workload) {
+            standing.state = next;
+        }
+        self.record(|| recorder::mode(workload, &next));
     }
 
     /// The mode of a workload.

@@ -3,7 +3,7 @@
 //! | thread | does | its input, when full |
 //! |---|---|---|
 //! | rings | drains the rings, decodes | the rings: the kernel drops and counts per hook |
-//! | pipeline | enriches, decides, learns, stores alerts | bounded channel: the rings thread waits |
+//! | pipeline | enriches, decides, learns, stores alerts | bounded channel: the rings thread waits; alerts that the store refuses wait in memory ([`super::waiting`]) |
 //! | file sink | outbox → JSON-lines file | the outbox on disk: grows |
 //! | detector | looks for workloads and agents | nothing: it runs by the clock |
 //! | digests | works out digests of model files | a bounded list: what does not fit is asked for again |
@@ -28,9 +28,7 @@ use slmguard_core::{
 };
 
 use super::{
-    counts::Counts,
-    discovery::worker,
-    engine::{NewAlert, SharedEngine},
+    counts::Counts, discovery::worker, engine::SharedEngine, recorder::Raw, waiting::Waiting,
 };
 use crate::{
     enrich::cgroup::Cgroups,
@@ -50,17 +48,28 @@ pub(super) const BATCH: usize = 256;
 const IDLE: Duration = Duration::from_millis(500);
 /// How often the keeper looks whether something is due.
 const TICK: Duration = Duration::from_millis(250);
-/// Alerts that wait in memory while the store cannot take them.
-const WAITING: usize = 10_000;
 /// How long the sink waits after failures: first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What goes through the pipeline.
 pub enum Input {
-    /// An observation, and when it arrived.
-    Observation(Box<Observation>, Instant),
+    /// An observation.
+    Observation(Box<Arrival>),
+    /// An event that could not be decoded, for a recording.
+    Unreadable(Raw),
     /// Everything that was there when this was asked for has been sent.
     Mark(u64),
+}
+
+/// An observation that came out of the rings.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The observation.
+    pub observation: Observation,
+    /// What it was decoded from, while a recording is made.
+    pub raw: Option<Raw>,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// Tells threads to stop.
@@ -205,13 +214,28 @@ fn drain(
 struct Sorter<'a> {
     engine: &'a SharedEngine,
     sender: &'a SyncSender<Input>,
-    waiting: Vec<(Box<Observation>, Instant)>,
+    waiting: Vec<Box<Arrival>>,
 }
 
 impl Sorter<'_> {
     fn take(&mut self, bytes: &[u8]) {
-        match decode(bytes, &self.engine.classes, self.engine.clock_offset()) {
-            Ok(observation) => self.waiting.push((Box::new(observation), Instant::now())),
+        if self.waiting.is_empty() {
+            // One offset for all that is sorted together: by it they are in the order of the
+            // kernel's clock, wherever somebody set the wall clock to meanwhile.
+            self.engine.set_clock();
+        }
+        let clock = self.engine.clock_offset();
+        let recording = self.engine.recording.load(Ordering::Relaxed);
+        let raw = recording.then(|| Raw {
+            bytes: bytes.into(),
+            offset: clock.monotonic_to_wall_ns,
+        });
+        match decode(bytes, &self.engine.classes, clock) {
+            Ok(observation) => self.waiting.push(Box::new(Arrival {
+                observation,
+                raw,
+                at: Instant::now(),
+            })),
             // Our own self-test, when hooks are attached later than the others.
             Err(DecodeError::UnknownClass {
                 class: PROBE | PROBE_BOUND,
@@ -220,6 +244,9 @@ impl Sorter<'_> {
             Err(e) => {
                 self.engine.metrics.decode_error();
                 tracing::debug!("an event from the kernel cannot be read: {e}");
+                if let Some(raw) = raw {
+                    let _ = self.sender.send(Input::Unreadable(raw));
+                }
             }
         }
         if self.waiting.len() >= CHANNEL {
@@ -228,18 +255,17 @@ impl Sorter<'_> {
     }
 
     fn send(&mut self) {
-        self.waiting
-            .sort_by_key(|(observation, _)| observation.time);
-        for (observation, arrived) in self.waiting.drain(..) {
+        self.waiting.sort_by_key(|arrival| arrival.observation.time);
+        for arrival in self.waiting.drain(..) {
             // The pipeline ends only after this thread.
-            let _ = self.sender.send(Input::Observation(observation, arrived));
+            let _ = self.sender.send(Input::Observation(arrival));
         }
     }
 }
 
 /// The pipeline thread. Ends when the rings thread has.
 pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
-    let mut waiting: Vec<NewAlert> = vec![];
+    let mut waiting = Waiting::default();
     loop {
         engine.beat();
         let mut next = receiver.recv_timeout(IDLE);
@@ -248,9 +274,17 @@ pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
         let mut taken = 0;
         loop {
             match next {
-                Ok(Input::Observation(observation, arrived)) => {
-                    waiting.extend(engine.ingest(*observation, arrived));
+                Ok(Input::Observation(arrival)) => {
+                    let Arrival {
+                        observation,
+                        raw,
+                        at,
+                    } = *arrival;
+                    if let Some(alert) = engine.ingest(observation, raw.as_ref(), at) {
+                        waiting.push(alert);
+                    }
                 }
+                Ok(Input::Unreadable(raw)) => engine.keep_unreadable(&raw),
                 Ok(Input::Mark(n)) => {
                     mark = Some(n);
                     break;
@@ -264,29 +298,13 @@ pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
             }
             next = receiver.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
-        store(engine, &mut waiting);
+        waiting.store(engine);
         if let Some(mark) = mark {
             engine.barrier.reached(mark);
         }
         if ended {
+            waiting.give_up();
             return;
-        }
-    }
-}
-
-/// Stores what waits; what cannot be stored waits on, up to a limit.
-fn store(engine: &SharedEngine, waiting: &mut Vec<NewAlert>) {
-    match engine.store_alerts(waiting) {
-        Ok(()) => {
-            if !waiting.is_empty() {
-                engine.problem("store", None);
-            }
-            waiting.clear();
-        }
-        Err(e) => {
-            let excess = waiting.len().saturating_sub(WAITING);
-            waiting.drain(..excess);
-            engine.problem("store", Some(format!("alerts cannot be stored: {e}")));
         }
     }
 }
@@ -372,7 +390,6 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             );
         }
         if count.now() {
-            engine.set_clock();
             engine.merge_counts(&mut counts);
             engine.tidy_processes();
             engine.measure_baseline();

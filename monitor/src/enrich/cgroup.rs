@@ -25,7 +25,7 @@ impl Cgroups {
     /// Finds the mount in this process's own table: `/sys/fs/cgroup`, on hybrid layouts
     /// `/sys/fs/cgroup/unified`, or wherever else.
     pub fn discover() -> Self {
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
         Self {
             mount: find_mount(&table),
             paths: HashMap::new(),
@@ -137,7 +137,7 @@ pub fn is_in(path: &str, ancestor: &str) -> bool {
 }
 
 /// The best mount of a cgroup2 file system: one that shows the whole tree, the usual places first.
-fn find_mount(mountinfo: &str) -> Option<PathBuf> {
+fn find_mount(mountinfo: &[u8]) -> Option<PathBuf> {
     let mut all: Vec<_> = mounts::parse(mountinfo)
         .into_iter()
         .filter(|m| m.kind == "cgroup2")
@@ -176,12 +176,18 @@ mod tests {
         let hybrid = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
                       32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
                       41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(find_mount(hybrid), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(
+            find_mount(hybrid.as_bytes()),
+            Some("/sys/fs/cgroup/unified".into())
+        );
         let several = "1 0 0:5 /x /var/tree rw - cgroup2 none rw\n\
                        2 0 0:5 / /elsewhere rw - cgroup2 none rw\n\
                        3 0 0:5 / /sys/fs/cgroup rw - cgroup2 none rw\n";
-        assert_eq!(find_mount(several), Some("/sys/fs/cgroup".into()));
-        assert_eq!(find_mount("1 0 0:5 / / rw - ext4 x rw\n"), None);
+        assert_eq!(
+            find_mount(several.as_bytes()),
+            Some("/sys/fs/cgroup".into())
+        );
+        assert_eq!(find_mount(b"1 0 0:5 / / rw - ext4 x rw\n"), None);
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn of_file(file: &File, other_mounts: Option<&Path>) -> io::Result<ExecutableKey
     if let (Some(inode), Some(mount)) = (field("ino:"), field("mnt_id:")) {
         let tables = [Some(Path::new("/proc/self/mountinfo")), other_mounts];
         for table in tables.into_iter().flatten() {
-            let text = fs::read_to_string(table).unwrap_or_default();
+            let text = fs::read(table).unwrap_or_default();
             if let Some(found) = mounts::parse(&text).into_iter().find(|m| m.id == mount) {
                 return Ok(ExecutableKey {
                     device: found.device,

@@ -42,6 +42,9 @@ pub struct ProcessTable {
     proc: Proc,
     cgroups: Cgroups,
     processes: HashMap<u32, Process>,
+    capacity: usize,
+    /// Entries made of what /proc says rather than of events, since they were last asked for.
+    found: Vec<Process>,
 }
 
 impl ProcessTable {
@@ -51,6 +54,17 @@ impl ProcessTable {
             proc,
             cgroups,
             processes: HashMap::new(),
+            capacity: CAPACITY,
+            found: vec![],
+        }
+    }
+
+    /// An empty table that looks nothing up and forgets nothing: what events do not tell is entered
+    /// by hand ([`Self::enter`]).
+    pub fn told() -> Self {
+        Self {
+            capacity: usize::MAX,
+            ..Self::new(Proc::at("/nonexistent"), Cgroups::at("/nonexistent"))
         }
     }
 
@@ -101,6 +115,10 @@ impl ProcessTable {
 
     /// Enters a process that was here before the daemon.
     pub fn adopt(&mut self, pid: u32, scope: Scope) {
+        self.look_up(pid, scope, true);
+    }
+
+    fn look_up(&mut self, pid: u32, scope: Scope, adopted: bool) {
         let Some(stat) = self.proc.stat(pid) else {
             return;
         };
@@ -109,27 +127,37 @@ impl ProcessTable {
             start_time: stat.start_ticks * TICK_NS,
         };
         let mut info = self.read(key);
-        info.adopted = true;
-        self.processes.insert(
-            pid,
-            Process {
-                info,
-                scope,
-                ended: None,
-            },
-        );
+        info.adopted = adopted;
+        self.enter(info, scope);
+    }
+
+    /// Enters a process about which something was found out otherwise than by its events.
+    pub fn enter(&mut self, info: ProcessInfo, scope: Scope) {
+        let process = Process {
+            info,
+            scope,
+            ended: None,
+        };
+        self.found.push(process.clone());
+        self.processes.insert(process.info.pid, process);
+        self.make_room();
+    }
+
+    /// Processes that were entered since this was last asked for, in the order of their entry.
+    pub fn take_found(&mut self) -> Vec<Process> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// Everything in the table, in no particular order.
+    pub fn all(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values()
     }
 
     /// Enters a member that no event told about.
     pub fn discover(&mut self, pid: u32, scope: Scope) {
         match self.processes.get_mut(&pid).filter(|p| p.ended.is_none()) {
             Some(process) => process.scope = scope,
-            None => {
-                self.adopt(pid, scope);
-                if let Some(process) = self.processes.get_mut(&pid) {
-                    process.info.adopted = false;
-                }
-            }
+            None => self.look_up(pid, scope, false),
         }
     }
 
@@ -147,7 +175,8 @@ impl ProcessTable {
             }
         }
         self.processes
-            .retain(|_, p| p.ended.is_none_or(|ended| now < ended + KEEP_ENDED));
+            // Either way: a clock that was set back must not keep them until it is caught up with.
+            .retain(|_, p| p.ended.is_none_or(|ended| now.abs_diff(ended) < KEEP_ENDED));
         self.make_room();
     }
 
@@ -162,7 +191,7 @@ impl ProcessTable {
     }
 
     fn make_room(&mut self) {
-        if self.processes.len() <= CAPACITY {
+        if self.processes.len() <= self.capacity {
             return;
         }
         let mut ended: Vec<_> = self
@@ -171,7 +200,7 @@ impl ProcessTable {
             .filter_map(|(pid, p)| Some((p.ended?, *pid)))
             .collect();
         ended.sort_unstable();
-        for (_, pid) in ended.into_iter().take(self.processes.len() - CAPACITY) {
+        for (_, pid) in ended.into_iter().take(self.processes.len() - self.capacity) {
             self.processes.remove(&pid);
         }
     }
@@ -196,16 +225,7 @@ impl ProcessTable {
             Some(path) => escape(path.as_bytes()),
             None => format!("#{}", observation.cgroup),
         };
-        let scope = observation.scope.clone();
-        self.processes.insert(
-            key.pid,
-            Process {
-                info,
-                scope,
-                ended: None,
-            },
-        );
-        self.make_room();
+        self.enter(info, observation.scope.clone());
     }
 
     fn fork(&mut self, observation: &Observation, child: ProcessKey) {

@@ -9,6 +9,8 @@ use std::{
 };
 
 use monitor_common::enrol::ExecutableKey;
+use slmguard_core::procfs;
+pub use slmguard_core::procfs::Stat;
 
 use super::identity;
 
@@ -20,17 +22,6 @@ pub const TICK_NS: u64 = 10_000_000;
 #[derive(Clone, Debug)]
 pub struct Proc {
     root: PathBuf,
-}
-
-/// The first facts about a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// The process that started it, or that inherited it.
-    pub parent: u32,
-    /// Start since boot in ticks of [`TICK_NS`].
-    pub start_ticks: u64,
-    /// A thread of the kernel's own.
-    pub kernel: bool,
 }
 
 impl Default for Proc {
@@ -62,17 +53,7 @@ impl Proc {
 
     /// Parent and start time.
     pub fn stat(&self, pid: u32) -> Option<Stat> {
-        // The name in brackets may hold anything, brackets and newlines too.
-        let bytes = fs::read(self.file(pid, "stat")).ok()?;
-        let end = bytes.iter().rposition(|b| *b == b')')?;
-        let text = std::str::from_utf8(bytes.get(end + 2..)?).ok()?;
-        let fields: Vec<_> = text.split_ascii_whitespace().collect();
-        const PF_KTHREAD: u64 = 0x0020_0000;
-        Some(Stat {
-            parent: fields.get(1)?.parse().ok()?,
-            kernel: fields.get(6)?.parse::<u64>().ok()? & PF_KTHREAD != 0,
-            start_ticks: fields.get(19)?.parse().ok()?,
-        })
+        procfs::stat(&fs::read(self.file(pid, "stat")).ok()?)
     }
 
     /// Whether this is the process that started at that time, as far as ticks can tell; a time of
@@ -97,26 +78,18 @@ impl Proc {
     /// Its arguments, raw.
     pub fn arguments(&self, pid: u32) -> Vec<Vec<u8>> {
         let bytes = fs::read(self.file(pid, "cmdline")).unwrap_or_default();
-        let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
-        if bytes.is_empty() {
-            return vec![];
-        }
-        bytes.split(|b| *b == 0).map(<[u8]>::to_vec).collect()
+        procfs::arguments(&bytes)
     }
 
     /// Its real user.
     pub fn user(&self, pid: u32) -> Option<u32> {
-        let status = fs::read_to_string(self.file(pid, "status")).ok()?;
-        let line = status.lines().find_map(|l| l.strip_prefix("Uid:"))?;
-        line.split_ascii_whitespace().next()?.parse().ok()
+        procfs::user(&fs::read(self.file(pid, "status")).ok()?)
     }
 
     /// Path of its cgroup in the version 2 hierarchy.
     pub fn cgroup(&self, pid: u32) -> Option<String> {
-        let text = fs::read_to_string(self.file(pid, "cgroup")).ok()?;
-        text.lines()
-            .find_map(|l| l.strip_prefix("0::"))
-            .map(str::to_owned)
+        let text = fs::read(self.file(pid, "cgroup")).ok()?;
+        procfs::cgroup(&text).map(str::to_owned)
     }
 
     /// Whether it holds a TCP socket that listens, in whatever network namespace it lives.
@@ -124,8 +97,8 @@ impl Proc {
         let listening: HashSet<u64> = ["net/tcp", "net/tcp6"]
             .into_iter()
             .flat_map(|table| {
-                let text = fs::read_to_string(self.file(pid, table)).unwrap_or_default();
-                listening_inodes(&text)
+                let text = fs::read(self.file(pid, table)).unwrap_or_default();
+                procfs::listening_inodes(&text)
             })
             .collect();
         if listening.is_empty() {
@@ -136,35 +109,15 @@ impl Proc {
         };
         descriptors
             .filter_map(|d| fs::read_link(d.ok()?.path()).ok())
-            .any(|target| socket_inode(&target).is_some_and(|inode| listening.contains(&inode)))
+            .any(|target| {
+                procfs::socket_inode(target.as_os_str().as_bytes())
+                    .is_some_and(|inode| listening.contains(&inode))
+            })
     }
 
     fn file(&self, pid: u32, name: &str) -> PathBuf {
         self.root.join(pid.to_string()).join(name)
     }
-}
-
-/// Inodes of the sockets in a `/proc/net/tcp` table that are in state LISTEN.
-fn listening_inodes(table: &str) -> Vec<u64> {
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let fields: Vec<_> = line.split_ascii_whitespace().collect();
-            (*fields.get(3)? == "0A")
-                .then(|| fields.get(9)?.parse().ok())
-                .flatten()
-        })
-        .collect()
-}
-
-fn socket_inode(target: &Path) -> Option<u64> {
-    target
-        .to_str()?
-        .strip_prefix("socket:[")?
-        .strip_suffix(']')?
-        .parse()
-        .ok()
 }
 
 #[cfg(test)]
@@ -214,15 +167,5 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(Proc::default().listens(me()));
         drop(listener);
-    }
-
-    #[test]
-    fn only_the_listening_state_counts() {
-        let table = "  sl  local_address rem_address   st ...\n\
-            0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 111 1\n\
-            1: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000 0 0 222 1\n";
-        assert_eq!(listening_inodes(table), [111]);
-        assert_eq!(socket_inode(Path::new("socket:[222]")), Some(222));
-        assert_eq!(socket_inode(Path::new("/dev/null")), None);
     }
 }

@@ -95,6 +95,8 @@ pub struct Metrics {
     attached: Family<ProgramLabels, Gauge>,
     decisions: Family<DecisionLabels, Counter>,
     alerts: Family<AlertLabels, Counter>,
+    alerts_lost: Counter,
+    alerts_waiting: Gauge,
     duration: Histogram,
     modes: Family<ModeLabels, Gauge>,
     baseline: Family<BaselineLabels, Gauge>,
@@ -195,6 +197,14 @@ impl Metrics {
             ),
             decisions: declare!("slmguard_decisions", "Decisions about reported behaviour"),
             alerts: declare!("slmguard_alerts", "Alerts stored"),
+            alerts_lost: declare!(
+                "slmguard_alerts_lost",
+                "Alerts that neither the store nor memory had room for"
+            ),
+            alerts_waiting: declare!(
+                "slmguard_alerts_waiting",
+                "Alerts that wait in memory because the store refuses them"
+            ),
             modes: declare!(
                 "slmguard_enforcement_mode",
                 "1 for the mode that a workload is in"
@@ -354,6 +364,19 @@ impl Metrics {
             severity,
         };
         self.alerts.get_or_create(&labels).inc();
+    }
+
+    /// Alerts that the store does not take now, and those lost since the start.
+    pub fn alerts_waiting(&self, waiting: usize, lost: u64) {
+        self.alerts_waiting
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.alerts_lost.inner().store(lost, Ordering::Relaxed);
+    }
+
+    /// What [`Self::alerts_waiting`] said last.
+    pub fn waiting_and_lost(&self) -> (u64, u64) {
+        let waiting = u64::try_from(self.alerts_waiting.get()).unwrap_or(0);
+        (waiting, self.alerts_lost.get())
     }
 
     /// What the kernel counted for a hook, in all.

@@ -100,7 +100,7 @@ pub fn attach(
 }
 
 /// Name of the program that a hook is, or is a part of.
-pub(super) fn program_name(row: &Row) -> &'static str {
+pub fn program_name(row: &Row) -> &'static str {
     match row.attach {
         Attach::SysExit => SYS_EXIT,
         _ => row.name,

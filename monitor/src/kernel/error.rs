@@ -7,12 +7,17 @@ use std::path::PathBuf;
 pub enum KernelError {
     /// The process lacks capabilities.
     #[error(
-        "not enough privileges: {missing} missing; start slmguard as root, or give the service these capabilities"
+        "not enough privileges: {missing} missing; run this as root, and let the service or container keep these capabilities (CapabilityBoundingSet=, --cap-add)"
     )]
     Privilege {
         /// Names of the missing capabilities.
         missing: String,
     },
+    /// Capabilities of another user namespace than the host's.
+    #[error(
+        "not enough privileges: slmguard runs in a user namespace of its own, and its capabilities do not reach the kernel; run it in the host's user namespace (no `unshare --user`, no rootless container)"
+    )]
+    UserNamespace,
     /// The kernel lacks something that no tier can do without.
     #[error("this kernel cannot be guarded: {what}; {advice}")]
     Feature {
@@ -29,6 +34,26 @@ pub enum KernelError {
     /// The object cannot be loaded.
     #[error("the kernel programs cannot be loaded: {0}")]
     Load(String),
+    /// Another daemon guards with the same pins.
+    #[error(
+        "pin directory {} is in use by another slmguard{holder}: stop that one, or give this one a pin_dir of its own; nothing was changed",
+        path.display()
+    )]
+    InUse {
+        /// The pin directory.
+        path: PathBuf,
+        /// ` (pid N)`, where it is known.
+        holder: String,
+    },
+    /// The pin directory is at a place that cannot hold pins.
+    #[error(
+        "pin_dir {} is not on a bpf file system; use a directory below /sys/fs/bpf",
+        path.display()
+    )]
+    NotBpf {
+        /// Which.
+        path: PathBuf,
+    },
     /// The pin directory cannot be used.
     #[error("pin directory {path}: {what}")]
     Pins {
@@ -60,10 +85,12 @@ pub enum KernelError {
 }
 
 impl KernelError {
-    /// Exit code of the program for this error (77 privilege, 69 feature, 1 anything else).
+    /// Exit code of the program for this error (77 privilege, 69 feature, 78 configuration,
+    /// 1 anything else).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Privilege { .. } => 77,
+            Self::Privilege { .. } | Self::UserNamespace => 77,
+            Self::NotBpf { .. } => 78,
             Self::Feature { .. } => 69,
             _ => 1,
         }

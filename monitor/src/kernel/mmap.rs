@@ -21,6 +21,11 @@ pub trait Cell: Copy + PartialEq + Default {
     /// # Safety
     /// As [`Self::load`], for writes.
     unsafe fn store(p: *mut Self, v: Self);
+    /// Stores it if the value is still `old`; returns what was there.
+    ///
+    /// # Safety
+    /// As [`Self::store`].
+    unsafe fn replace(p: *mut Self, old: Self, v: Self) -> Self;
 }
 
 macro_rules! cell {
@@ -33,6 +38,13 @@ macro_rules! cell {
             unsafe fn store(p: *mut Self, v: Self) {
                 // SAFETY: the caller's promise.
                 unsafe { <$atomic>::from_ptr(p) }.store(v, Ordering::SeqCst)
+            }
+            unsafe fn replace(p: *mut Self, old: Self, v: Self) -> Self {
+                // SAFETY: the caller's promise.
+                let cell = unsafe { <$atomic>::from_ptr(p) };
+                match cell.compare_exchange(old, v, Ordering::SeqCst, Ordering::SeqCst) {
+                    Ok(was) | Err(was) => was,
+                }
             }
         }
     };
@@ -94,6 +106,12 @@ impl<T: Cell> Mapped<T> {
             // SAFETY: inside the mapping, which lives as long as `self`.
             unsafe { T::store(self.base.as_ptr().add(i), v) }
         }
+    }
+
+    /// Stores entry `i` if it is still `old`; returns what was there, if there is such an entry.
+    pub fn replace(&self, i: usize, old: T, v: T) -> Option<T> {
+        // SAFETY: inside the mapping, which lives as long as `self`.
+        (i < self.len).then(|| unsafe { T::replace(self.base.as_ptr().add(i), old, v) })
     }
 
     /// Entries that are not zero.

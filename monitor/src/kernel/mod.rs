@@ -3,10 +3,12 @@
 
 mod attach;
 pub mod btf;
+pub mod cost;
 mod enrol;
 mod error;
 mod late;
 mod load;
+mod lock;
 mod mmap;
 mod pins;
 mod plain;
@@ -128,6 +130,8 @@ pub struct Kernel {
     tier: Tier,
     hooks: Vec<HookStatus>,
     pins: Option<pins::Instance>,
+    /// Keeps other daemons away from our pins for as long as this lives.
+    _lock: Option<lock::PinLock>,
     rings: Option<Rings>,
     members: Mapped<u16>,
     control: Mapped<u64>,
@@ -137,6 +141,7 @@ pub struct Kernel {
     seen: HashMap<MapData, Plain<SeenKey>, Plain<Seen>>,
     counters: PerCpuArray<MapData, Plain<HookCounters>>,
     policies: policy::Policies,
+    programs: cost::Programs,
     /// Held while nothing is pinned; dropping them detaches.
     _links: Vec<FdLink>,
     key: HashKey,
@@ -155,6 +160,11 @@ impl Kernel {
     /// in [`Self::hooks`] with its reason.
     pub fn start(options: &StartOptions) -> Result<Self, KernelError> {
         let facts = preflight::check()?;
+        let lock = options
+            .pin_dir
+            .as_deref()
+            .map(lock::PinLock::take)
+            .transpose()?;
         let offsets = btf::offsets(&facts.btf)?;
         let loaded = load::load(options, &offsets, &facts)?;
         let pins = options
@@ -162,13 +172,17 @@ impl Kernel {
             .as_deref()
             .map(pins::Instance::create)
             .transpose()?;
-        let started = Self::attach(options, loaded, facts, offsets, pins.as_ref());
-        match started {
-            Ok(mut kernel) => {
-                kernel.pins = pins;
+        let started =
+            Self::attach(options, loaded, facts, offsets, pins.as_ref()).and_then(|mut kernel| {
                 selftest::run(&mut kernel)?;
                 Ok(kernel)
-            }
+            });
+        match started {
+            Ok(kernel) => Ok(Self {
+                pins,
+                _lock: lock,
+                ..kernel
+            }),
             Err(e) => {
                 if let Some(pins) = &pins {
                     pins.remove();
@@ -195,8 +209,10 @@ impl Kernel {
         let control = take(&mut loaded, "CONTROL")?;
         Ok(Self {
             tier,
+            programs: cost::Programs::of(&loaded, &attached.status),
             hooks: attached.status,
             pins: None,
+            _lock: None,
             rings: Some(Rings::new(
                 take(&mut loaded, "VERDICTS")?,
                 take(&mut loaded, "OBSERVATIONS")?,
@@ -241,9 +257,31 @@ impl Kernel {
         self.key
     }
 
-    /// Every hook of the table, and how it stands.
+    /// Every hook of the table, and how it stands now: one whose pin somebody removed has let go.
     pub fn hooks(&self) -> Vec<HookStatus> {
-        self.hooks.clone()
+        let mut hooks = self.hooks.clone();
+        let Some(pins) = &self.pins else {
+            return hooks;
+        };
+        for status in hooks.iter_mut().filter(|s| s.attached) {
+            let row = table::TABLE.iter().find(|row| row.hook == status.id);
+            let pin = pins.link_path(row.map_or(status.hook, attach::program_name));
+            if std::fs::symlink_metadata(&pin).is_err() {
+                status.attached = false;
+                status.fires = None;
+                status.reason = Some(format!(
+                    "its pin {} was removed (by `slmguard detach`?), and with it the hook; restart \
+                     slmguard to guard again",
+                    pin.display()
+                ));
+            }
+        }
+        hooks
+    }
+
+    /// What the programs of the attached hooks have cost, while the kernel counts it.
+    pub fn costs(&self) -> Vec<(Hook, cost::Cost)> {
+        self.programs.costs()
     }
 
     /// Counters of every hook, summed over processors.
@@ -291,6 +329,12 @@ impl Kernel {
         self.members.set(pid as usize, class);
     }
 
+    /// Changes the entry of a process from one value to another at once; returns what was there,
+    /// which is `old` if it was changed.
+    pub fn replace_member(&self, pid: u32, old: ClassId, new: ClassId) -> Option<ClassId> {
+        self.members.replace(pid as usize, old, new)
+    }
+
     /// Every member: (process, class).
     pub fn members(&self) -> Vec<(u32, ClassId)> {
         self.members
@@ -336,8 +380,8 @@ impl Kernel {
         }
     }
 
-    /// Removes the earlier instance's programs, once its members are this one's. Returns how many
-    /// instances went.
+    /// Removes the earlier instances' programs, those of other versions included, once their members
+    /// are this one's. Returns how many instances went.
     pub fn retire_inherited(&mut self) -> usize {
         self.pins.as_ref().map_or(0, pins::Instance::remove_earlier)
     }
@@ -346,8 +390,14 @@ impl Kernel {
     /// many instances went.
     ///
     /// # Errors
-    /// A pin cannot be removed.
+    /// Missing privileges, or a pin that cannot be removed.
     pub fn detach(pin_dir: &Path) -> Result<usize, KernelError> {
+        preflight::privileges()?;
         pins::remove_all(pin_dir)
+    }
+
+    /// The daemon that guards with these pins, as ` (pid N)` where that is known.
+    pub fn daemon_at(pin_dir: &Path) -> Option<String> {
+        lock::holder(pin_dir)
     }
 }

@@ -15,6 +15,7 @@ use aya::{
     programs::links::PinnedLink,
 };
 use monitor_common::{ABI, class::ClassId, limits::MAX_PIDS};
+use slmguard_core::text;
 
 use super::{KernelError, mmap::Mapped};
 
@@ -25,34 +26,31 @@ const PINNED_MAPS: [&str; 3] = ["MEMBER", "VERDICTS", "SEEN"];
 /// This start's directory of pins.
 #[derive(Debug)]
 pub struct Instance {
+    pin_dir: PathBuf,
     root: PathBuf,
     number: u64,
 }
 
 impl Instance {
-    /// Makes the next instance's directory, mounting a bpf file system at `/sys/fs/bpf` if there is
-    /// none.
+    /// Makes the next instance's directory.
     ///
     /// # Errors
-    /// The directory is not on a bpf file system or cannot be made.
+    /// The directory cannot be made.
     pub fn create(pin_dir: &Path) -> Result<Self, KernelError> {
-        let error = |what: String| KernelError::Pins {
+        let error = |e: io::Error| KernelError::Pins {
             path: pin_dir.into(),
-            what,
+            what: format!("cannot be made: {e}"),
         };
-        if pin_dir.as_os_str().is_empty() {
-            return Err(error(
-                "pin_dir must not be empty; use /sys/fs/bpf/slmguard".into(),
-            ));
-        }
-        ensure_bpf_fs(pin_dir).map_err(error)?;
         let root = pin_dir.join(format!("v{ABI}"));
-        fs::create_dir_all(&root).map_err(|e| error(format!("cannot be made: {e}")))?;
+        fs::create_dir_all(&root).map_err(error)?;
         let number = numbers(&root).into_iter().max().unwrap_or(0) + 1;
-        let instance = Self { root, number };
+        let instance = Self {
+            pin_dir: pin_dir.into(),
+            root,
+            number,
+        };
         for part in ["links", "maps"] {
-            fs::create_dir_all(instance.dir().join(part))
-                .map_err(|e| error(format!("cannot be made: {e}")))?;
+            fs::create_dir_all(instance.dir().join(part)).map_err(error)?;
         }
         Ok(instance)
     }
@@ -135,9 +133,22 @@ impl Instance {
         }
     }
 
-    /// Removes earlier instances. Returns how many went.
+    /// Instances of other layouts than ours, whatever daemon left them: their maps cannot be read,
+    /// but what they enforce must not stay beside what we enforce.
+    fn foreign(&self) -> impl Iterator<Item = PathBuf> {
+        let roots = roots(&self.pin_dir).filter(|root| *root != self.root);
+        roots.flat_map(|root| {
+            numbers(&root)
+                .into_iter()
+                .map(move |n| root.join(n.to_string()))
+        })
+    }
+
+    /// Removes earlier instances, of this layout and of others. Returns how many went.
     pub fn remove_earlier(&self) -> usize {
-        self.earlier()
+        let removed = self
+            .earlier()
+            .chain(self.foreign())
             .filter(|dir| match remove_instance(dir) {
                 Ok(()) => true,
                 Err(e) => {
@@ -146,36 +157,56 @@ impl Instance {
                     false
                 }
             })
-            .count()
+            .count();
+        for root in roots(&self.pin_dir).filter(|root| *root != self.root) {
+            // Fails where something was left in it, which was told above.
+            let _ = fs::remove_dir(root);
+        }
+        removed
     }
 }
 
 /// Removes every instance of every ABI under `pin_dir`.
 ///
 /// # Errors
-/// A pin cannot be removed.
+/// A pin cannot be removed, or the directory holds something that is not ours.
 pub fn remove_all(pin_dir: &Path) -> Result<usize, KernelError> {
     let error = |e: io::Error| KernelError::Pins {
         path: pin_dir.into(),
         what: format!("cannot be removed: {e}"),
     };
     let mut removed = 0;
-    for root in entries(pin_dir).into_iter().filter(|p| p.is_dir()) {
+    for root in roots(pin_dir) {
         for number in numbers(&root) {
             remove_instance(&root.join(number.to_string())).map_err(error)?;
             removed += 1;
         }
-        fs::remove_dir(&root).map_err(error)?;
+        if entries(&root).is_empty() {
+            fs::remove_dir(&root).map_err(error)?;
+        }
     }
-    if pin_dir.is_dir() {
-        fs::remove_dir(pin_dir).map_err(error)?;
+    let left = match fs::read_dir(pin_dir) {
+        Ok(_) => entries(pin_dir),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(removed),
+        Err(e) => return Err(error(e)),
+    };
+    if let Some(stranger) = left.first() {
+        return Err(KernelError::Pins {
+            path: pin_dir.into(),
+            what: format!(
+                "{removed} instances were removed and enforcement ended, but {} is not slmguard's: \
+                 move it away",
+                text::escape(stranger.as_os_str().as_encoded_bytes())
+            ),
+        });
     }
+    fs::remove_dir(pin_dir).map_err(error)?;
     Ok(removed)
 }
 
 /// Links go first: what still runs must not lose its maps. Each is held open across the removal of
 /// its pin and closed last: the kernel detaches at the close, where the pin's own end would be
-/// deferred.
+/// deferred. A part that a crash left unmade is no obstacle.
 fn remove_instance(dir: &Path) -> io::Result<()> {
     for pin in entries(&dir.join("links")) {
         match PinnedLink::from_pin(&pin) {
@@ -187,9 +218,23 @@ fn remove_instance(dir: &Path) -> io::Result<()> {
         fs::remove_file(pin)?;
     }
     for part in ["links", "maps"] {
-        fs::remove_dir(dir.join(part))?;
+        match fs::remove_dir(dir.join(part)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
     }
     fs::remove_dir(dir)
+}
+
+/// Directories of instances, one per layout.
+fn roots(pin_dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let is_abi = |name: &str| {
+        let number = name.strip_prefix('v');
+        number.is_some_and(|n| n.parse::<u32>().is_ok())
+    };
+    entries(pin_dir)
+        .into_iter()
+        .filter(move |p| p.file_name().and_then(|n| n.to_str()).is_some_and(is_abi))
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
@@ -205,7 +250,12 @@ fn numbers(root: &Path) -> Vec<u64> {
         .collect()
 }
 
-fn ensure_bpf_fs(pin_dir: &Path) -> Result<(), String> {
+/// Makes sure that a directory is, or will be, on a bpf file system; mounts one at `/sys/fs/bpf` if
+/// there is none.
+///
+/// # Errors
+/// The directory is elsewhere, or the mount fails.
+pub fn ensure_bpf_fs(pin_dir: &Path) -> Result<(), KernelError> {
     let is_bpf =
         |p: &Path| nix::sys::statfs::statfs(p).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC);
     let existing = pin_dir
@@ -216,22 +266,24 @@ fn ensure_bpf_fs(pin_dir: &Path) -> Result<(), String> {
         return Ok(());
     }
     let usual = Path::new("/sys/fs/bpf");
-    if pin_dir.starts_with(usual) && usual.is_dir() {
-        use nix::mount::{MsFlags, mount};
-        mount(
-            Some("bpf"),
-            usual,
-            Some("bpf"),
-            MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
-            Some("mode=0700"),
-        )
-        .map_err(|e| {
-            format!(
-                "no bpf file system is mounted at {}, and mounting one failed: {e}",
-                usual.display()
-            )
-        })?;
-        return Ok(());
+    if !(pin_dir.starts_with(usual) && usual.is_dir()) {
+        return Err(KernelError::NotBpf {
+            path: pin_dir.into(),
+        });
     }
-    Err("is not on a bpf file system; use a directory below /sys/fs/bpf".into())
+    use nix::mount::{MsFlags, mount};
+    mount(
+        Some("bpf"),
+        usual,
+        Some("bpf"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+        Some("mode=0700"),
+    )
+    .map_err(|e| KernelError::Pins {
+        path: pin_dir.into(),
+        what: format!(
+            "no bpf file system is mounted at {}, and mounting one failed: {e}",
+            usual.display()
+        ),
+    })
 }

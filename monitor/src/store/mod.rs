@@ -6,9 +6,11 @@
 
 mod audit;
 mod baseline;
+mod damage;
 mod detected;
 mod outbox;
 mod schema;
+mod wal;
 mod workload;
 
 use std::{
@@ -16,7 +18,10 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -47,8 +52,9 @@ pub enum StoreError {
     },
     /// Written by a later version.
     #[error(
-        "the state in {} has schema {found}, this slmguard knows up to {known}: start the version \
-         that wrote it, or move the file away to begin anew", path.display()
+        "the state in {} has schema {found}, this slmguard knows up to {known}; nothing was changed, \
+         and what the kernel enforces goes on: start the version that wrote it, or begin anew with \
+         `slmguard run --reset-state`, which moves it aside", path.display()
     )]
     Newer {
         /// The database.
@@ -57,6 +63,18 @@ pub enum StoreError {
         found: i64,
         /// Latest schema that this version knows.
         known: i64,
+    },
+    /// It cannot be read any more, or was never ours.
+    #[error(
+        "the state in {} is damaged ({what}); nothing was changed, and what the kernel enforces \
+         goes on: put a copy of it back, or begin anew with `slmguard run --reset-state`, which \
+         moves it aside; what was learned must then be learned again, and modes start as configured", path.display()
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// The file system refused.
     #[error("cannot use {}: {source}; check that it exists, is writable and has space", path.display())]
@@ -67,7 +85,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// SQLite refused.
-    #[error("cannot {what} in the state database: {source}")]
+    #[error("cannot {what} in the state database: {source}; {}", advice(source))]
     Sql {
         /// What was tried.
         what: &'static str,
@@ -87,6 +105,15 @@ pub enum StoreError {
         /// Numbers in all.
         limit: usize,
     },
+    /// More classes than the kernel can hold.
+    #[error(
+        "the kernel holds {limit} classes (workload × role × phase), and more are wanted: guard \
+             fewer workloads with one daemon"
+    )]
+    Full {
+        /// How many it holds.
+        limit: u32,
+    },
     /// A row that this version did not write.
     #[error("the state database holds {what} that makes no sense: {value}")]
     Corrupt {
@@ -105,16 +132,38 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub struct Store {
     connection: Mutex<Connection>,
     path: PathBuf,
+    /// Nobody can say what class numbers in the kernel meant.
+    is_new: AtomicBool,
     /// Held for as long as the store is open.
     _lock: File,
 }
 
 impl Store {
-    /// Opens the store in a directory, creating both where missing, and keeps others out.
+    /// Opens the store in a directory, creating both where missing, and keeps others out. What is
+    /// there and cannot be used is left as it is.
     pub fn open(directory: &Path) -> Result<Self> {
+        make_private_directory(directory)?;
+        Self::open_locked(directory, lock(directory)?)
+    }
+
+    /// The same, but a state that is damaged or of a later version is moved aside; its new name
+    /// comes back as well.
+    pub fn open_or_reset(directory: &Path) -> Result<(Self, Option<PathBuf>)> {
         make_private_directory(directory)?;
         let lock = lock(directory)?;
         let path = directory.join(DATABASE);
+        let aside = match damage::examine(&path) {
+            Err(StoreError::Damaged { .. } | StoreError::Newer { .. }) => {
+                Some(damage::move_aside(&path)?)
+            }
+            _ => None,
+        };
+        Ok((Self::open_locked(directory, lock)?, aside))
+    }
+
+    fn open_locked(directory: &Path, lock: File) -> Result<Self> {
+        let path = directory.join(DATABASE);
+        let is_new = !damage::examine(&path)?;
         let mut connection = Connection::open(&path).map_err(sql("open the file"))?;
         connection
             .busy_timeout(Duration::from_secs(5))
@@ -128,13 +177,20 @@ impl Store {
                 .pragma_update(None, pragma, value)
                 .map_err(sql("set a pragma"))?;
         }
-        schema::migrate(&mut connection, &path)?;
+        schema::migrate(&mut connection)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(io(&path))?;
         Ok(Self {
             connection: Mutex::new(connection),
             path,
+            is_new: AtomicBool::new(is_new),
             _lock: lock,
         })
+    }
+
+    /// Whether numbers of classes that an earlier daemon left in the kernel mean nothing here: there
+    /// was no state before, or numbers were given anew.
+    pub fn is_new(&self) -> bool {
+        self.is_new.load(Ordering::Relaxed)
     }
 
     /// The database file.
@@ -192,8 +248,31 @@ fn lock(directory: &Path) -> Result<File> {
         file.rewind()?;
         write!(file, "{}", std::process::id())
     };
-    write(&mut file).map_err(io(&path))?;
+    // For others to read; a full disk must not keep a daemon from starting.
+    if let Err(e) = write(&mut file) {
+        tracing::warn!("cannot write the process id to {}: {e}", path.display());
+    }
     Ok(file)
+}
+
+/// What to do when SQLite refuses.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode;
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => {
+            "make room on the file system of the state directory; it goes on by itself"
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "the file is damaged: restart slmguard, which says what to do about it"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            "check that the state directory can be written and has space"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another program has the file open; stop it"
+        }
+        _ => "check the state directory's disk, its space and its permissions",
+    }
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
@@ -265,7 +344,7 @@ mod tests {
         fs::write(dir.path().join(DATABASE), [b'x'; 4096]).unwrap();
         assert!(matches!(
             Store::open(dir.path()),
-            Err(StoreError::Sql { .. })
+            Err(StoreError::Damaged { .. })
         ));
     }
 }

@@ -1,10 +1,8 @@
 //! Tables, and the way from older ones to today's.
 
-use std::path::Path;
+use rusqlite::{Connection, OptionalExtension};
 
-use rusqlite::Connection;
-
-use super::{Result, StoreError, sql};
+use super::{Result, sql};
 
 /// Each step takes the schema from its index to the next number. Never edit one that was released.
 const STEPS: &[&str] = &[
@@ -78,25 +76,33 @@ const STEPS: &[&str] = &[
 /// The schema that this version writes.
 pub(super) const LATEST: i64 = STEPS.len() as i64;
 
-/// Brings the database to [`LATEST`] in one transaction; refuses one that is ahead of it.
-pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+/// The schema that a database has; 0 for an empty one, `None` for one that is not ours.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables == 0 {
+        return Ok(Some(0));
+    }
+    let ours = connection
+        .query_row(
+            "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema'",
+            [],
+            |_| Ok(()),
+        )
+        .optional()?;
+    let Some(()) = ours else { return Ok(None) };
+    let what = "SELECT coalesce(max(version), 0) FROM schema";
+    connection.query_row(what, [], |row| row.get(0)).map(Some)
+}
+
+/// Brings the database to [`LATEST`] in one transaction. That it is not ahead of it was seen before.
+pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     let what = sql("bring the tables up to date");
     let transaction = connection.transaction().map_err(&what)?;
     transaction
         .execute_batch("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)")
         .map_err(&what)?;
-    let found: i64 = transaction
-        .query_row("SELECT coalesce(max(version), 0) FROM schema", [], |row| {
-            row.get(0)
-        })
-        .map_err(&what)?;
-    if found > LATEST {
-        return Err(StoreError::Newer {
-            path: path.to_owned(),
-            found,
-            known: LATEST,
-        });
-    }
+    let found = version(&transaction).map_err(&what)?.unwrap_or(0);
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step).map_err(&what)?;
     }
@@ -114,7 +120,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{DATABASE, Store};
+    use crate::store::{DATABASE, Store, StoreError};
 
     #[test]
     fn a_newer_schema_is_refused_and_left_alone() {
@@ -128,12 +134,18 @@ mod tests {
                 .unwrap()
         };
         bump(LATEST + 1);
+        let before = std::fs::read(&file).unwrap();
         let error = Store::open(dir.path()).unwrap_err();
+        assert_eq!(
+            std::fs::read(&file).unwrap(),
+            before,
+            "not a byte was changed"
+        );
         assert!(
             matches!(error, StoreError::Newer { found, .. } if found == LATEST + 1),
             "{error}"
         );
-        assert!(error.to_string().contains("move the file away"), "{error}");
+        assert!(error.to_string().contains("--reset-state"), "{error}");
         bump(LATEST);
         Store::open(dir.path()).unwrap();
     }

@@ -1,6 +1,8 @@
 //! Modes of workloads, and the numbers of their classes, which stay the same for good: members
 //! that outlive the daemon carry them in the kernel.
 
+use std::sync::atomic::Ordering;
+
 use monitor_common::{
     class::{ClassId, FIRST, Mode},
     limits::MAX_CLASSES,
@@ -122,11 +124,7 @@ impl Store {
             )
             .map_err(&what)?;
         if next >= MAX_CLASSES {
-            return Err(StoreError::Corrupt {
-                what: "more classes than the kernel can hold: remove the state of workloads that \
-                       are gone; the next would be number",
-                value: next.to_string(),
-            });
+            return Err(StoreError::Full { limit: MAX_CLASSES });
         }
         transaction
             .execute(
@@ -136,6 +134,16 @@ impl Store {
             .map_err(&what)?;
         transaction.commit().map_err(&what)?;
         Ok(next as ClassId)
+    }
+
+    /// Takes every class its number away, because the numbers have run out: whoever is asked for
+    /// next gets one again. What an earlier daemon left in the kernel means nothing from then on
+    /// ([`Self::is_new`]). Returns how many there were.
+    pub fn forget_classes(&self) -> Result<usize> {
+        self.is_new.store(true, Ordering::Relaxed);
+        self.connection()
+            .execute("DELETE FROM class", [])
+            .map_err(sql("number the classes anew"))
     }
 
     /// Every class that ever got a number.

@@ -19,6 +19,7 @@ const USAGE: &str = "usage: demo --work-dir DIR [options]
   --slmguard PATH      the guard (default: $SLMGUARD_BIN, or the one beside this program)
   --without-guard      play unprotected: every attack must succeed
   --freeze stop|kill   stop (SIGSTOP) or kill (SIGKILL) the daemon before the attacks
+  --record FILE        have the daemon record what it takes in, and replay it at the end
   --json               one JSON object per act on standard output
   --keep               leave everything running until Ctrl-C";
 
@@ -66,6 +67,7 @@ fn clean_up_on_signals(cleanup: Arc<Cleanup>) -> Result<()> {
 
 fn arguments(mut words: impl Iterator<Item = String>) -> Result<Options> {
     let (mut work_dir, mut modules, mut slmguard, mut freeze) = (None, None, None, None);
+    let mut record = None;
     let (mut json, mut without_guard, mut keep) = (false, false, false);
     while let Some(word) = words.next() {
         let mut path = || {
@@ -77,6 +79,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Options> {
         match word.as_str() {
             "--work-dir" => work_dir = Some(path()?),
             "--node-modules" => modules = Some(path()?),
+            "--record" => record = Some(path()?),
             "--slmguard" => slmguard = Some(path()?),
             "--freeze" => {
                 freeze = Some(match path()?.to_str() {
@@ -94,6 +97,10 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Options> {
     ensure!(
         !(without_guard && freeze.is_some()),
         "--freeze and --without-guard exclude each other"
+    );
+    ensure!(
+        record.is_none() || !(without_guard || freeze.is_some()),
+        "--record needs a daemon that is awake"
     );
     let modules = match modules {
         Some(path) => path,
@@ -113,5 +120,6 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Options> {
         without_guard,
         keep,
         freeze,
+        record,
     })
 }

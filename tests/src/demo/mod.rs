@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 
 use crate::daemon::{self, Daemon, quote};
+use crate::recording::Recording;
 use crate::scene::{Parts, Scene};
 use act::ATTACKS;
 use play::Play;
@@ -51,6 +52,8 @@ pub struct Options {
     pub keep: bool,
     /// What happens to the daemon before the attacks.
     pub freeze: Option<Freeze>,
+    /// Where the daemon is to record what it takes in.
+    pub record: Option<PathBuf>,
 }
 
 /// What must be cleaned up, also when the play is broken off.
@@ -102,6 +105,14 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
     } else {
         Some(start_daemon(options, cleanup, &parts, &show)?)
     };
+    let recording = match (&options.record, &daemon) {
+        (Some(file), Some(daemon)) => {
+            let recording = Recording::start(daemon, file, "cargo xtask demo")?;
+            show.ready("recording", &format!("everything into {}", file.display()));
+            Some(recording)
+        }
+        _ => None,
+    };
     let scene = stage.open()?;
     show.ready(
         "server",
@@ -122,6 +133,7 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
         .as_ref()
         .map_or(Ok("none".to_owned()), |daemon| daemon.tier())?;
     let mut play = Play::new(options, show, scene, daemon, tier);
+    play.record(recording);
     play.learn()?;
     play.enforce()?;
     play.freeze()?;

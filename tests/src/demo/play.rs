@@ -14,6 +14,7 @@ use super::act::{self, AttackAct, Verdict};
 use super::show::{Report, Show};
 use super::{Freeze, Options, WORKLOAD, alert};
 use crate::daemon::Daemon;
+use crate::recording::Recording;
 use crate::scene::{AGENT, Scene};
 use crate::script::{Attack, BENIGN};
 
@@ -28,6 +29,7 @@ pub struct Play<'a> {
     scene: Scene,
     daemon: Option<Arc<Daemon>>,
     tier: String,
+    recording: Option<Recording>,
     reports: Vec<Report>,
     problems: usize,
 }
@@ -47,9 +49,15 @@ impl<'a> Play<'a> {
             scene,
             daemon,
             tier,
+            recording: None,
             reports: Vec::new(),
             problems: 0,
         }
+    }
+
+    /// A recording that began before server and agent did.
+    pub fn record(&mut self, recording: Option<Recording>) {
+        self.recording = recording;
     }
 
     /// Act 1: benign requests, and a restart of those who serve them.
@@ -222,6 +230,14 @@ impl<'a> Play<'a> {
                 .show
                 .say("\n  After the attacks, benign requests are still served."),
             false => failures.iter().for_each(|failure| self.problem(failure)),
+        }
+        if let (Some(recording), Some(daemon)) = (self.recording.take(), &self.daemon) {
+            let recorded = recording.end()?;
+            recorded.agrees_with(&daemon.alerts_file())?;
+            self.show.say(&format!(
+                "  A replay of {} decides as the daemon did.",
+                recorded.file.display()
+            ));
         }
         self.show.table(&self.reports, self.problems);
         if self.options.keep {

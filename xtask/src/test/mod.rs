@@ -3,15 +3,18 @@
 //! Knows the stages and their order. A stage that fails does not stop the next; what failed is
 //! told again at the end, and the last line counts.
 
+mod aarch64;
 mod libtest;
 mod mutants;
 pub mod plan;
 mod programs;
 mod report;
+mod tiers;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -20,12 +23,13 @@ use clap::Args;
 use self::plan::{Entry, Outcome};
 use self::programs::Programs;
 use self::report::Report;
-use crate::{apt, build, kernels, paths, scene, setup, sh, tidy, ui, vm};
+use crate::{apt, build, fuzz, kernels, paths, scene, setup, sh, tidy, ui, vm};
 
 /// Runs everything that must pass; the last line is `N passed, N failed`.
 ///
 /// Without a flag: format, clippy, tidy, unit and property tests, end-to-end tests on this
-/// kernel, and the same on stock Debian 6.1 and 6.12 in QEMU. Flags choose parts.
+/// kernel, the same on stock Debian 6.1 and 6.12 in QEMU, and each fuzz target for a minute. Flags
+/// choose parts.
 #[derive(Args)]
 pub struct Test {
     /// Format, clippy, tidy, unit and property tests.
@@ -37,6 +41,9 @@ pub struct Test {
     /// End-to-end tests on stock kernels in QEMU.
     #[arg(long)]
     vm: bool,
+    /// Each fuzz target for a minute, and the check that fuzzing finds what there is.
+    #[arg(long)]
+    fuzz: bool,
     /// Disables each hook in turn and requires the test named for it to fail.
     #[arg(long)]
     mutants: bool,
@@ -46,6 +53,8 @@ pub struct Test {
     /// Only this test file, for end-to-end tests.
     #[arg(long, value_name = "NAME")]
     file: Vec<String>,
+    #[arg(skip)]
+    write_tiers: bool,
     /// Only tests whose name contains one of these.
     filter: Vec<String>,
 }
@@ -57,16 +66,36 @@ impl Test {
     }
 }
 
+/// Writes docs/tiers.md from the outcomes that the tests see here and on 6.1 and 6.12.
+#[derive(Args)]
+pub struct Tiers {}
+
+/// Runs the command.
+pub fn run_tiers(_: &Tiers) -> Result<ExitCode> {
+    run(&Test {
+        unit: false,
+        native: true,
+        vm: true,
+        fuzz: false,
+        mutants: false,
+        kernel: vec![],
+        file: vec![tiers::FILE.to_owned()],
+        write_tiers: true,
+        filter: vec![],
+    })
+}
+
 /// Runs the command.
 pub fn run(args: &Test) -> Result<ExitCode> {
     ui::use_stdout();
     let since = Instant::now();
-    let all = !(args.unit || args.native || args.vm || args.mutants);
+    let all = !(args.unit || args.native || args.vm || args.fuzz || args.mutants);
     let mut report = Report::default();
     if all || args.unit {
         quick_checks(&mut report);
     }
-    if let Some(programs) = prepare(&mut report, all || args.unit) {
+    let programs = all || args.unit || args.native || args.vm || args.mutants;
+    if programs && let Some(programs) = prepare(&mut report, all || args.unit) {
         if all || args.unit {
             unit(&mut report, &programs, args);
         }
@@ -78,14 +107,22 @@ pub fn run(args: &Test) -> Result<ExitCode> {
         };
         if let Some(server) = scene {
             let env = scene_env(&server);
+            let mut seen = tiers::Seen::default();
             if (all || args.native) && !apt::is_root()? {
                 let why = "loading kernel programs and making namespaces needs root";
                 report.check("native", "run", false, why);
             } else if all || args.native {
-                native(&mut report, &programs, args, &env)?;
+                native(&mut report, &programs, args, &env, &mut seen)?;
             }
             if all || args.vm {
-                virtual_machines(&mut report, &programs, args, &env);
+                virtual_machines(&mut report, &programs, args, &env, &mut seen);
+            }
+            if args.write_tiers && seen.is_whole() {
+                report.step("tiers", "written", tiers::write(&seen));
+            } else if args.write_tiers {
+                report.check("tiers", "written", false, "not every kernel was seen");
+            } else if seen.is_whole() {
+                report.step("tiers", "docs/tiers.md", tiers::check(&seen));
             }
             if args.mutants {
                 ui::section("mutants: a disabled hook must be noticed");
@@ -99,6 +136,9 @@ pub fn run(args: &Test) -> Result<ExitCode> {
             report.check("tests", "any test", false, "no test has such a name");
         }
     }
+    if (all && !args.narrowed()) || args.fuzz {
+        fuzzing(&mut report);
+    }
     report.settle_claims(all && !args.narrowed());
     ui::line(&format!("\n{} in all", ui::seconds(since.elapsed())));
     Ok(if report.close() {
@@ -106,6 +146,25 @@ pub fn run(args: &Test) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Every fuzz target for its minute.
+fn fuzzing(report: &mut Report) {
+    ui::section("fuzzing: each decoder and parser of untrusted bytes for a minute");
+    let Some(bins) = report.step("fuzz", "targets", fuzz::build()) else {
+        return;
+    };
+    report.step("fuzz", "self-check", fuzz::self_check(&bins));
+    let outcomes = fuzz::targets().and_then(|targets| fuzz::all(&bins, &targets, fuzz::SECONDS));
+    for outcome in report.step("fuzz", "run", outcomes).unwrap_or_default() {
+        let failure = outcome.failure.as_deref();
+        report.check(
+            "fuzz",
+            &outcome.target,
+            failure.is_none(),
+            failure.unwrap_or_default(),
+        );
+    }
 }
 
 /// Checks that need no build.
@@ -144,6 +203,8 @@ fn prepare(report: &mut Report, lint: bool) -> Option<Programs> {
             had_clippy = build::kernel_clippy(progress)?;
             Ok(())
         });
+        let arm = ui::step("lint", "64-bit ARM compiles", aarch64::check);
+        report.step("lint", "64-bit ARM compiles", arm);
         if had_clippy {
             report.step("lint", "clippy, kernel object", kernel);
         } else {
@@ -218,11 +279,13 @@ fn native(
     programs: &Programs,
     args: &Test,
     env: &BTreeMap<String, String>,
+    seen: &mut tiers::Seen,
 ) -> Result<()> {
     let release =
         fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
     ui::section(&format!("end to end on this kernel, {}", release.trim()));
     let outcomes = plan::execute(&end_to_end(programs, args, env, "native"));
+    seen.collect("native", outcomes.as_deref().unwrap_or_default());
     report.outcomes("native", outcomes, args.narrowed());
     Ok(())
 }
@@ -232,15 +295,37 @@ fn virtual_machines(
     programs: &Programs,
     args: &Test,
     env: &BTreeMap<String, String>,
+    seen: &mut tiers::Seen,
 ) {
-    for series in kernels::SERIES {
-        if !args.kernel.is_empty() && !args.kernel.iter().any(|wanted| wanted == series) {
-            continue;
-        }
-        let stage = format!("vm-{series}");
-        ui::section(&format!("end to end on stock Debian {series}, in QEMU"));
-        let entries = end_to_end(programs, args, env, series);
-        report.outcomes(&stage, in_guest(series, &entries), args.narrowed());
+    let wanted =
+        |series: &&&str| args.kernel.is_empty() || args.kernel.iter().any(|k| k == **series);
+    let all: Vec<&str> = kernels::SERIES.iter().filter(wanted).copied().collect();
+    ui::section(&format!(
+        "end to end on stock Debian {}, in QEMU",
+        all.join(" and ")
+    ));
+    // What a guest does is mostly one thread's work: side by side they take little longer than one.
+    let ended = thread::scope(|scope| {
+        let started: Vec<_> = all
+            .iter()
+            .map(|series| {
+                let entries = end_to_end(programs, args, env, series);
+                (*series, scope.spawn(move || in_guest(series, &entries)))
+            })
+            .collect();
+        let join = |handle: thread::ScopedJoinHandle<'_, Result<Vec<Outcome>>>| {
+            handle
+                .join()
+                .unwrap_or_else(|_| bail!("the guest's thread panicked"))
+        };
+        let joined = started
+            .into_iter()
+            .map(|(series, handle)| (series, join(handle)));
+        joined.collect::<Vec<_>>()
+    });
+    for (series, outcomes) in ended {
+        seen.collect(series, outcomes.as_deref().unwrap_or_default());
+        report.outcomes(&format!("vm-{series}"), outcomes, args.narrowed());
     }
 }
 
@@ -271,8 +356,9 @@ fn in_guest(series: &str, entries: &[Entry]) -> Result<Vec<Outcome>> {
         ]
         .map(str::to_owned)
         .to_vec(),
-        env: BTreeMap::new(),
+        env: BTreeMap::from([(plan::AREA.to_owned(), series.to_owned())]),
         timeout: Duration::from_secs(2400),
+        count_instructions: false,
     })?;
     ui::note(
         "vm",

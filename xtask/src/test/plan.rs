@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 use super::libtest;
 use crate::ui;
 
+/// Variable that says where a plan runs, shown in front of its lines: guests run side by side.
+pub const AREA: &str = "SLMGUARD_TEST_AREA";
+
 /// One run of one test program.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -96,7 +99,8 @@ pub fn execute(entries: &[Entry]) -> Result<Vec<Outcome>> {
             let nothing = report.complete && report.passed.is_empty() && report.failed.is_empty();
             if !nothing {
                 let what = format!("{}: {remark}", entry.label);
-                ui::note("test", &what, &ui::seconds(outcome.time));
+                let area = std::env::var(AREA).unwrap_or("test".into());
+                ui::note(&area, &what, &ui::seconds(outcome.time));
             }
             Ok(outcome)
         })

@@ -59,6 +59,7 @@ pub fn run(args: &Vm) -> Result<ExitCode> {
             argv: args.command.clone(),
             env: env.clone(),
             timeout: Duration::from_secs(args.timeout),
+            count_instructions: false,
         };
         let end = boot(&job)?;
         if end != End::Exit(0) {
@@ -81,6 +82,9 @@ pub struct Job {
     pub env: BTreeMap<String, String>,
     /// When to give up on the guest.
     pub timeout: Duration,
+    /// Let the guest's clock tick once per instruction instead of with ours: its nanoseconds are
+    /// instructions then, on one processor.
+    pub count_instructions: bool,
 }
 
 /// How a guest ended.
@@ -151,7 +155,7 @@ pub fn boot(job: &Job) -> Result<End> {
             .with_context(|| format!("locking {}", lock_path.display()))?;
     }
     prepare(&home, &kernel, job)?;
-    let mut qemu = start(&home, &kernel, job.timeout)?;
+    let mut qemu = start(&home, &kernel, job)?;
     let deadline = Instant::now() + job.timeout;
     let mut stdout = Tail::new(home.join("stdout"));
     let mut stderr = Tail::new(home.join("stderr"));
@@ -292,7 +296,7 @@ fn needs_loader(elf: &[u8]) -> bool {
     })
 }
 
-fn start(home: &Path, kernel: &Kernel, limit: Duration) -> Result<std::process::Child> {
+fn start(home: &Path, kernel: &Kernel, job: &Job) -> Result<std::process::Child> {
     // In QEMU's option syntax a comma in a value is doubled.
     let path = |path: &Path| path.to_string_lossy().replace(',', ",,");
     let share = |tag: &str, dir: &Path, more: &str| {
@@ -307,19 +311,24 @@ fn start(home: &Path, kernel: &Kernel, limit: Duration) -> Result<std::process::
         .args([
             "--foreground",
             "--kill-after=5",
-            &(limit.as_secs() + 30).to_string(),
+            &(job.timeout.as_secs() + 30).to_string(),
         ])
         .arg("qemu-system-x86_64")
-        .args([
-            "-accel",
-            "tcg,thread=multi",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            "3072",
-        ])
+        .args(["-cpu", "max", "-m", "3072"])
+        .args(if job.count_instructions {
+            // One nanosecond of the guest's time per instruction; waiting takes no time of ours.
+            [
+                "-accel",
+                "tcg,thread=single",
+                "-smp",
+                "1",
+                "-icount",
+                "shift=0,sleep=off",
+            ]
+            .as_slice()
+        } else {
+            ["-accel", "tcg,thread=multi", "-smp", "2"].as_slice()
+        })
         .args([
             "-nic",
             "none",
@@ -400,6 +409,7 @@ mod tests {
             argv: vec!["printf".into(), "%s".into(), "it's".into()],
             env: BTreeMap::from([("A".to_owned(), "two words".to_owned())]),
             timeout: Duration::from_secs(1),
+            count_instructions: false,
         };
         let script = command_script(&job);
         assert!(script.contains("env -i "), "{script}");

@@ -260,3 +260,22 @@ fn the_alert_in_the_documentation_is_one_we_would_send() {
     let golden = include_str!("../alert/golden/connect_blocked.json");
     assert_eq!(blocks(page, "json").concat().trim(), golden.trim());
 }
+
+#[test]
+fn rules_that_do_not_fit_into_the_kernel_are_named() {
+    let many: Vec<String> = (0..20_000)
+        .map(|n| format!("\"10.1.{}.{}:443/tcp\"", n / 256, n % 256))
+        .collect();
+    let text = format!(
+        "[[workload]]\nname = \"a\"\n[workload.allow]\nconnect = [{}]\n[[workload.process]]\n\
+         role = \"tool\"\nexe = \"/bin/x\"\n",
+        many.join(", ")
+    );
+    let found = validate(&toml::from_str(&text).unwrap());
+    assert_eq!(found.len(), 1, "{found:?}");
+    let message = found[0].to_string();
+    assert!(
+        message.starts_with("workload[0]: ") && message.contains("first that does not fit"),
+        "{message}"
+    );
+}

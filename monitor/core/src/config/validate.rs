@@ -8,14 +8,20 @@ use std::{
 };
 
 use monitor_common::{
-    class::{self, Role},
+    class::{self, Phase, Role},
     enrol::{MAX_ARGS, SLOTS},
+    hash::HashKey,
     limits::{EVENT_ARGV, MAX_ARGUMENTS, MAX_CLASSES, MAX_EXECUTABLES},
 };
 
 use super::{Config, Process, Workload};
 use crate::{
-    decide::{Undeniable, policy::check_rules},
+    baseline::Baseline,
+    decide::{
+        CompileError, Undeniable,
+        policy::{PolicyInputs, PolicyLimits, check_rules, compile_policy},
+    },
+    observation::Scope,
     text::escape,
     workload::{PHASES, hook_from, mode_from, role_from, role_name},
 };
@@ -87,6 +93,11 @@ pub fn validate(config: &Config) -> Vec<Problem> {
         found.workload(&format!("workload[{at}]"), workload);
     }
     found.across_workloads(&config.workloads);
+    if found.0.is_empty() {
+        for (at, workload) in config.workloads.iter().enumerate() {
+            found.fits(&format!("workload[{at}]"), workload);
+        }
+    }
     found.0
 }
 
@@ -196,6 +207,30 @@ impl Problems {
             if Undeniable::from_word(word).is_none() {
                 self.word(&path, word, &["kill", "alert"]);
             }
+        }
+    }
+
+    /// Whether the rules alone, before anything is learned, are more than the kernel can hold.
+    fn fits(&mut self, at: &str, workload: &Workload) {
+        let scope = Scope {
+            workload: workload.name.clone(),
+            role: Role::Tool,
+            phase: Phase::Start,
+        };
+        let compiled = compile_policy(&PolicyInputs {
+            policy: 0,
+            key: HashKey { k0: 1, k1: 2 },
+            first_state: 1,
+            baseline: &Baseline::default(),
+            scope: &scope,
+            allow: &workload.allow,
+            deny: &workload.deny,
+            limits: PolicyLimits::default(),
+        });
+        match compiled {
+            // Under another key there is none.
+            Ok(_) | Err(CompileError::HashCollision { .. }) => {}
+            Err(e) => self.add(at, format!("its rules do not fit: {e}")),
         }
     }
 

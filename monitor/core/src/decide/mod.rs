@@ -5,9 +5,11 @@
 
 pub mod automaton;
 pub mod endpoint_rule;
+pub mod enforceable;
 pub mod invariants;
 pub mod pattern;
 pub mod policy;
+pub mod sandbox;
 
 mod control;
 mod error;

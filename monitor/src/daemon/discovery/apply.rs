@@ -10,7 +10,7 @@ use slmguard_core::{
     observation::Scope,
 };
 
-use super::{Body, Found, Program, found};
+use super::{Body, Found, Program, ROLES, found};
 use crate::{
     daemon::{classes::scopes, clock, engine::Engine, modes, state::Standing},
     enrich::{
@@ -21,8 +21,6 @@ use crate::{
     store::{DetectedRow, StoreError},
 };
 
-/// Roles that a workload has from the start; an agent's are added when one is enrolled.
-const ROLES: [Role; 2] = [Role::Server, Role::Tool];
 /// Programs of one workload that are kept.
 const PROGRAMS: usize = 8;
 /// Processes that are shown although they are no workloads.

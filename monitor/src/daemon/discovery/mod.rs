@@ -21,6 +21,7 @@ use std::{
     sync::{MutexGuard, PoisonError},
 };
 
+use monitor_common::class::Role;
 use serde::{Deserialize, Serialize};
 use slmguard_core::{
     fact::Fact,
@@ -33,6 +34,8 @@ use crate::{
     enrich::detect::{FileId, digest::Digests},
 };
 
+/// Roles that a workload has from the start; an agent's are added when one is enrolled.
+pub(super) const ROLES: [Role; 2] = [Role::Server, Role::Tool];
 /// Calls that wait for the detector thread.
 const CALLS: usize = 1024;
 

@@ -280,7 +280,7 @@ fn an_agent_is_offered_and_guarded_once_it_is_enrolled() {
         .is_none_or(|a| a.exe.is_empty() || a.arguments.is_empty())
     {
         assert!(Instant::now() < deadline, "{:?}", agents());
-        engine.ingest(call.clone(), Instant::now());
+        engine.ingest(call.clone(), None, Instant::now());
         engine.search_once(
             &mut Scanner::new(Proc::default()),
             &mut Callers::default(),

@@ -24,7 +24,7 @@ fn before_anybody_is_a_member_every_class_has_a_policy_with_invariants() {
 fn a_deviation_becomes_an_alert_that_is_stored_before_it_is_shown() {
     let dir = tempfile::tempdir().unwrap();
     let (engine, _) = start(dir.path(), CONFIG);
-    engine.ingest(observation(connect(1), Verdict::New), Instant::now());
+    engine.ingest(observation(connect(1), Verdict::New), None, Instant::now());
     let query = Query {
         limit: 10,
         workload: Some("a".into()),
@@ -32,7 +32,11 @@ fn a_deviation_becomes_an_alert_that_is_stored_before_it_is_shown() {
     };
     let mut follower = engine.alerts(&query).unwrap().follow.unwrap();
     let alert = engine
-        .ingest(observation(connect(66), Verdict::Blocked), Instant::now())
+        .ingest(
+            observation(connect(66), Verdict::Blocked),
+            None,
+            Instant::now(),
+        )
         .unwrap();
     assert!(engine.alerts(&query).unwrap().lines.is_empty() && follower.try_recv().is_err());
     engine.store_alerts(&[alert]).unwrap();
@@ -70,12 +74,7 @@ fn alerts_reach_the_file_through_the_pipeline_and_the_sink() {
     };
     for n in 0..3 {
         let blocked = observation(connect(n), Verdict::Blocked);
-        sender
-            .send(threads::Input::Observation(
-                Box::new(blocked),
-                Instant::now(),
-            ))
-            .unwrap();
+        sender.send(arrived(blocked)).unwrap();
     }
     sender
         .send(threads::Input::Mark(engine.barrier.requested()))
@@ -109,10 +108,14 @@ fn a_policy_is_published_again_only_when_it_changed() {
     let (engine, fake) = start(dir.path(), CONFIG);
     let before = fake.told().published;
     assert_eq!(engine.publish_learned(), 0);
-    engine.ingest(observation(connect(1), Verdict::New), Instant::now());
+    engine.ingest(observation(connect(1), Verdict::New), None, Instant::now());
     assert_eq!(engine.publish_learned(), 1);
     assert_eq!(engine.publish_learned(), 0);
-    engine.ingest(observation(connect(1), Verdict::Known), Instant::now());
+    engine.ingest(
+        observation(connect(1), Verdict::Known),
+        None,
+        Instant::now(),
+    );
     assert_eq!(engine.publish_learned(), 0, "it is known already");
     assert_eq!(fake.told().published, before + 1);
 }
@@ -121,7 +124,11 @@ fn a_policy_is_published_again_only_when_it_changed() {
 fn counts_of_the_kernel_come_back_into_the_baseline() {
     let dir = tempfile::tempdir().unwrap();
     let (engine, fake) = start(dir.path(), CONFIG);
-    engine.ingest(observation(open("/srv/data"), Verdict::New), Instant::now());
+    engine.ingest(
+        observation(open("/srv/data"), Verdict::New),
+        None,
+        Instant::now(),
+    );
     let path = slmguard_core::text::components(b"/srv/data");
     let key = SeenKey {
         hash: monitor_common::hash::path(KEY, path),
@@ -151,7 +158,7 @@ fn counts_of_the_kernel_come_back_into_the_baseline() {
 fn state_and_metrics_agree() {
     let dir = tempfile::tempdir().unwrap();
     let (engine, _) = start(dir.path(), CONFIG);
-    engine.ingest(observation(connect(1), Verdict::New), Instant::now());
+    engine.ingest(observation(connect(1), Verdict::New), None, Instant::now());
     engine
         .set_mode("a", &change("monitor", false), ROOT)
         .unwrap();
@@ -178,9 +185,7 @@ fn the_pipeline_takes_every_observation_however_many_come_at_once() {
     let (sender, receiver) = std::sync::mpsc::sync_channel(count);
     for n in 0..count {
         let seen = observation(open(&format!("/srv/{n}")), Verdict::New);
-        sender
-            .send(threads::Input::Observation(Box::new(seen), Instant::now()))
-            .unwrap();
+        sender.send(arrived(seen)).unwrap();
     }
     drop(sender);
     threads::pipeline(&engine, &receiver);

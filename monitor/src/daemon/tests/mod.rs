@@ -3,8 +3,10 @@
 
 mod discovery;
 mod flow;
+mod launch;
 mod membership;
 mod modes;
+mod recording;
 
 use std::{
     collections::HashMap,
@@ -30,7 +32,7 @@ use slmguard_core::{
 use super::{guard::Guard, *};
 use crate::{
     api::{Backend, Peer, Query, Refusal},
-    kernel::{EnrolRule, KernelError},
+    kernel::{EnrolRule, KernelError, cost::Cost},
 };
 
 const KEY: HashKey = HashKey { k0: 3, k1: 4 };
@@ -62,6 +64,9 @@ impl Fake {
 }
 
 impl Guard for Fake {
+    fn costs(&self) -> Vec<(Hook, Cost)> {
+        vec![]
+    }
     fn tier(&self) -> &'static str {
         "cgroup"
     }
@@ -118,6 +123,15 @@ impl Guard for Fake {
     }
     fn set_member(&self, pid: u32, class: ClassId) {
         self.told().members.insert(pid, class);
+    }
+    fn replace_member(&self, pid: u32, old: ClassId, new: ClassId) -> Option<ClassId> {
+        let mut told = self.told();
+        let entry = told.members.entry(pid).or_insert(NONE);
+        let was = *entry;
+        if was == old {
+            *entry = new;
+        }
+        Some(was)
     }
     fn members(&self) -> Vec<(u32, ClassId)> {
         self.told()
@@ -218,4 +232,12 @@ fn change(mode: &str, declare: bool) -> view::ModeChange {
 
 fn class(engine: &Engine, role: Role, phase: Phase) -> ClassId {
     engine.classes.id("a", role, phase).unwrap()
+}
+
+fn arrived(observation: Observation) -> threads::Input {
+    threads::Input::Observation(Box::new(threads::Arrival {
+        observation,
+        raw: None,
+        at: Instant::now(),
+    }))
 }

@@ -9,7 +9,7 @@ fn what_is_learned_is_enforced_after_the_operator_declares_it() {
     for fact in [connect(1), open("/srv/data")] {
         assert!(
             engine
-                .ingest(observation(fact, Verdict::New), Instant::now())
+                .ingest(observation(fact, Verdict::New), None, Instant::now())
                 .is_none()
         );
     }
@@ -58,7 +58,7 @@ fn everything_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let agent = {
         let (engine, _) = start(dir.path(), CONFIG);
-        engine.ingest(observation(connect(1), Verdict::New), Instant::now());
+        engine.ingest(observation(connect(1), Verdict::New), None, Instant::now());
         engine
             .set_mode("a", &change("enforce", true), ROOT)
             .unwrap();
@@ -84,7 +84,7 @@ fn stragglers_from_learn_mode_are_not_learned_after_the_approval() {
     engine
         .set_mode("a", &change("enforce", true), ROOT)
         .unwrap();
-    engine.ingest(observation(connect(66), Verdict::New), Instant::now());
+    engine.ingest(observation(connect(66), Verdict::New), None, Instant::now());
     assert!(engine.baseline("a").unwrap().is_empty());
 }
 
