@@ -74,8 +74,40 @@ impl Endpoint {
         Self::new([0, 0, 0xffff_u32.to_be(), address], port, protocol, 4)
     }
 
+    /// A local end, where the unspecified address means every address.
     #[inline(always)]
-    fn address(&self) -> [u8; 16] {
+    pub fn local(words: [u32; 4], port: u16, protocol: u32, ip: u8) -> Self {
+        let mut e = Self::new(words, port, protocol, ip);
+        e.words = words;
+        e
+    }
+
+    /// The same for IPv4.
+    #[inline(always)]
+    pub fn local_v4(address: u32, port: u16, protocol: u32) -> Self {
+        Self::local([0, 0, 0xffff_u32.to_be(), address], port, protocol, 4)
+    }
+
+    /// Whether the address is an IPv4 one, whatever the socket's family.
+    #[inline(always)]
+    pub fn is_v4(&self) -> bool {
+        self.words[0] == 0 && self.words[1] == 0 && self.words[2] == 0xffff_u32.to_be()
+    }
+
+    /// Whether the address leads to this host and nowhere else.
+    #[inline(always)]
+    pub fn is_loopback(&self) -> bool {
+        let w = self.words;
+        if self.is_v4() {
+            w[3] & 0xff00_0000_u32.to_be() == 0x7f00_0000_u32.to_be()
+        } else {
+            w[0] == 0 && w[1] == 0 && w[2] == 0 && w[3] == 1_u32.to_be()
+        }
+    }
+
+    /// The address in network byte order.
+    #[inline(always)]
+    pub fn address(&self) -> [u8; 16] {
         // SAFETY: same size, plain bytes.
         unsafe { core::mem::transmute(self.words) }
     }
@@ -107,8 +139,9 @@ impl Endpoint {
         }
     }
 
+    /// Hash of the endpoint, as user space counts it.
     #[inline(always)]
-    fn hash(&self) -> u64 {
+    pub fn hash(&self) -> u64 {
         let w = self.words;
         hash::endpoint(
             HASH_KEY.load(),

@@ -13,6 +13,7 @@ mod bounds;
 mod emit;
 mod endpoint;
 mod enrol;
+mod facility;
 mod hooks;
 mod maps;
 mod offsets;

@@ -14,6 +14,7 @@ use monitor_common::{
     enrol::{ArgumentBits, ArgumentKey, ExecutableKey, ExecutableRules},
     hook::{HOOKS, HookCounters},
     limits::*,
+    listener::{Listener, ListenerKey},
     name::NameKey,
     path::{PolicyRoot, State, TransitionKey},
     seen::{Seen, SeenKey},
@@ -47,6 +48,15 @@ pub static DESTINATIONS: LpmTrie<DestinationKey, u32> =
 /// Names of every policy: abstract unix sockets.
 #[map]
 pub static NAMES: HashMap<NameKey, u32> = HashMap::with_max_entries(MAX_NAMES, BPF_F_NO_PREALLOC);
+
+/// Ports that members listen on.
+#[map]
+pub static LISTENERS: HashMap<ListenerKey, Listener> =
+    HashMap::with_max_entries(MAX_LISTENERS, BPF_F_NO_PREALLOC);
+
+/// The sockets that are counted in [`LISTENERS`], by cookie.
+#[map]
+pub static LISTENING: LruHashMap<u64, ListenerKey> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
 
 /// Edges of every path automaton.
 #[map]

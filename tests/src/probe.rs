@@ -50,6 +50,53 @@ pub enum Order {
     Exec(PathBuf, Vec<String>),
     /// Become another program, keeping the line to the test.
     Become(PathBuf),
+    /// Make a system call by its number, with these numbers as arguments.
+    Call(i64, [u64; 3]),
+    /// Create a file.
+    Create(PathBuf),
+    /// Remove a file.
+    Remove(PathBuf),
+    /// Remove a directory.
+    RemoveDirectory(PathBuf),
+    /// Rename the first to the second.
+    Rename(PathBuf, PathBuf),
+    /// Give the first the second as another name.
+    Link(PathBuf, PathBuf),
+    /// Cut a file to nothing, by its name.
+    Cut(PathBuf),
+    /// Make a symbolic link, to the first, at the second.
+    Symlink(PathBuf, PathBuf),
+    /// Make a directory.
+    MakeDirectory(PathBuf),
+    /// Lay the first over the second by a bind mount.
+    Bind(PathBuf, PathBuf),
+    /// The same by open_tree and move_mount.
+    CloneMount(PathBuf, PathBuf),
+    /// Take a mount away.
+    Unmount(PathBuf),
+    /// Make a mount the root, in a mount namespace made for that, and read
+    /// the second there.
+    Pivot(PathBuf, PathBuf),
+    /// Make a user namespace.
+    UserNamespace,
+    /// Trace a process, and let it go.
+    Trace(i32),
+    /// Start a program in a child that is traced from before it, and leave it
+    /// stopped there; the answer is its process id.
+    TracedExec(PathBuf, Vec<String>),
+    /// Read four bytes of a process's memory at an address.
+    ReadMemory(i32, usize),
+    /// Map a file into memory.
+    Map(PathBuf),
+    /// Set up an io_uring.
+    Ring,
+    /// Connect by TCP through an io_uring and send; through one that the
+    /// kernel's own thread serves if so.
+    RingConnect(SocketAddr, bool),
+    /// Read a file through an io_uring.
+    RingRead(PathBuf),
+    /// Remove a file through an io_uring.
+    RingRemove(PathBuf),
     /// Have a forked child do it, without an exec in between.
     Fork(Box<Order>),
     /// Have a second thread do it.
@@ -119,7 +166,8 @@ pub struct Probe {
 /// What is particular about how a probe is started.
 #[derive(Debug, Clone, Default)]
 pub struct Launch {
-    /// Its arguments, which it ignores.
+    /// Its arguments, which it ignores, except for one that begins with
+    /// [`FIRST`].
     pub arguments: Vec<String>,
     /// Its user, if not this one.
     pub user: Option<u32>,
@@ -138,14 +186,24 @@ impl Probe {
         if let Some(user) = launch.user {
             command.uid(user).gid(user);
         }
+        command.env_clear();
+        Self::speak(command)
+    }
+
+    /// Starts a probe by another program, such as a container runtime, that
+    /// hands its standard input and output on, and ends as the probe does.
+    pub fn start_by(namespace: &Namespace, command: Command) -> Result<Self> {
+        namespace.run(move || Self::speak(command))?
+    }
+
+    fn speak(mut command: Command) -> Result<Self> {
         command
-            .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = child::tie(&mut command, Signal::SIGKILL)
             .spawn()
-            .with_context(|| format!("start the probe {}", program.display()))?;
+            .with_context(|| format!("start the probe: {command:?}"))?;
         let orders = child.stdin.take().context("the probe's standard input")?;
         let output = child.stdout.take().context("the probe's standard output")?;
         let (lines, answers) = channel();
@@ -192,7 +250,9 @@ impl Probe {
             Err(RecvTimeoutError::Timeout) => bail!("the probe did not answer to {order:?}"),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self.child.wait().context("wait for the probe")?;
-                match status.signal() {
+                // A runtime tells of a signal as shells do.
+                let signal = status.signal().or(status.code().map(|code| code - 128));
+                match signal.filter(|&signal| signal > 0) {
                     Some(signal) => Ok(Fate::Killed(signal)),
                     None => bail!("the probe ended with {status} at {order:?}"),
                 }
@@ -213,6 +273,13 @@ impl Drop for Probe {
         let _ = self.child.wait();
     }
 }
+
+/// What begins an argument with an order that the probe carries out first of
+/// all, before it says anything; what came of it is lost.
+pub const FIRST: &str = "first=";
+
+/// The argument with which a probe has its parent trace it, and ends.
+pub const TRACE_ME: &str = "--trace-me";
 
 /// What a probe says first.
 pub const READY: &str = "ready";

@@ -176,7 +176,7 @@ pub struct Event {
     pub role: String,
     /// Its phase.
     pub phase: String,
-    /// `connect`, `send`, `open`, `exec`, `fork`, `exit`, `phase`.
+    /// `connect`, `send`, `open`, `change`, `map`, `exec`, `facility`, `fork`, `exit`, `phase`.
     pub kind: String,
     /// Destination or path; empty for events of processes.
     pub subject: String,
@@ -184,6 +184,9 @@ pub struct Event {
     pub verdict: String,
     /// Occurrences.
     pub count: u64,
+    /// `load` or `reload`: a large file was mapped before, or while, the process serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
     /// Who.
     pub process: ProcessInfo,
 }

@@ -109,6 +109,7 @@ impl Outline {
             subject: seen.subject(),
             verdict: verdict_name(seen.verdict).into(),
             count: seen.count,
+            stage: seen.stage().map(|phase| phase_name(phase).into()),
             process: self.process.clone(),
         }
     }
@@ -153,14 +154,11 @@ impl State {
 
     /// Takes one observation in: enrich, decide, learn.
     pub fn observe(&mut self, observation: Observation) -> Outline {
-        let process = match &observation.fact {
-            // The process is no member, and the workload did nothing.
-            Fact::Caller { .. } => self.processes.describe(&observation),
-            _ => {
-                self.count_episode(&observation);
-                self.processes.observe(&observation)
-            }
-        };
+        let process = self.processes.observe(&observation);
+        // What a caller does is nothing that the workload did.
+        if !matches!(observation.fact, Fact::Caller { .. }) {
+            self.count_episode(&observation);
+        }
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
         let decision = decide(observation, &self.baseline);
         self.learn(&decision);

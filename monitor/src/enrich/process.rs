@@ -71,6 +71,10 @@ impl ProcessTable {
     /// Takes note of what an observation says about processes, and returns who did it.
     pub fn observe(&mut self, observation: &Observation) -> ProcessInfo {
         let pid = observation.process.pid;
+        if let Fact::Caller { .. } = observation.fact {
+            // Not a member: looked at and forgotten.
+            return self.describe(observation);
+        }
         self.ensure(observation);
         match &observation.fact {
             Fact::Fork { child } => self.fork(observation, *child),
@@ -101,16 +105,6 @@ impl ProcessTable {
             .get(&pid)
             .map(|p| p.info.clone())
             .unwrap_or_default()
-    }
-
-    /// Describes who did something without entering it: it is no member.
-    pub fn describe(&mut self, observation: &Observation) -> ProcessInfo {
-        let mut info = self.read(observation.process);
-        info.uid = observation.uid;
-        if info.exe.is_empty() {
-            info.exe = observation.comm.clone();
-        }
-        info
     }
 
     /// Enters a process that was here before the daemon.
@@ -215,6 +209,13 @@ impl ProcessTable {
         {
             return;
         }
+        let info = self.describe(observation);
+        self.enter(info, observation.scope.clone());
+    }
+
+    /// The process of an observation, whether or not it still lives.
+    fn describe(&mut self, observation: &Observation) -> ProcessInfo {
+        let key = observation.process;
         let mut info = self.read(key);
         info.uid = observation.uid;
         if info.exe.is_empty() {
@@ -225,7 +226,7 @@ impl ProcessTable {
             Some(path) => escape(path.as_bytes()),
             None => format!("#{}", observation.cgroup),
         };
-        self.enter(info, observation.scope.clone());
+        info
     }
 
     fn fork(&mut self, observation: &Observation, child: ProcessKey) {

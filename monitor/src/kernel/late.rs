@@ -1,16 +1,13 @@
 //! Hooks for files that are attached with the first workload rather than at the start: on the
 //! cgroup tier they cost every process something, and while nobody is guarded nobody is to pay.
 
-use std::fs::File;
+use std::{collections::BTreeMap, fs::File};
 
 use aya::{Ebpf, maps::Map};
 
 use super::{
-    Kernel, KernelError, StartOptions, attach,
-    btf::KernelOffsets,
-    preflight::Facts,
-    selftest,
-    table::{Attach, TABLE},
+    Kernel, KernelError, StartOptions, attach, btf::KernelOffsets, preflight::Facts, selftest,
+    table::TABLE,
 };
 
 /// What is needed to attach them.
@@ -38,7 +35,7 @@ impl Kernel {
             advice: "check the cgroup v2 mount".into(),
         })?;
         late.options.watch_files = true;
-        let mut sys_exit: Option<Result<(), String>> = None;
+        let mut shared: BTreeMap<&str, Result<(), String>> = BTreeMap::new();
         for row in TABLE.iter().filter(|row| row.files) {
             let Some(status) = self.hooks.iter_mut().find(|s| s.id == row.hook) else {
                 continue;
@@ -48,10 +45,10 @@ impl Kernel {
             }
             status.expected = true;
             let obstacle = attach::obstacle(row, &late.options, &late.offsets, self.tier);
-            let done = match (obstacle, row.attach, &sys_exit) {
-                (Some(why), _, _) => Err(why),
-                (None, Attach::SysExit, Some(done)) => done.clone(),
-                (None, _, _) => match attach::attach_one(&mut late.object, row, &cgroup) {
+            let done = match (obstacle, shared.get(attach::program_name(row))) {
+                (Some(why), _) => Err(why),
+                (None, Some(done)) => done.clone(),
+                (None, None) => match attach::attach_one(&mut late.object, row, &cgroup) {
                     Ok(link) => attach::keep(
                         attach::program_name(row),
                         link,
@@ -62,8 +59,8 @@ impl Kernel {
                     Err(why) => Err(why),
                 },
             };
-            if row.attach == Attach::SysExit {
-                sys_exit = Some(done.clone());
+            if let Some(program) = row.attach.shared().filter(|_| done.is_ok()) {
+                shared.insert(program, done.clone());
             }
             status.attached = done.is_ok();
             status.reason = done.err();

@@ -127,7 +127,7 @@ fn object(
         ..options.clone()
     };
     let shared =
-        |row: &&Row| row.attach == Attach::SysExit && obstacle(row, &ever, offsets, tier).is_none();
+        |row: &&Row| row.attach.shared().is_some() && obstacle(row, &ever, offsets, tier).is_none();
     let hooks_on = TABLE
         .iter()
         .filter(shared)

@@ -43,13 +43,14 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
     set_mode(kernel, Mode::Learn);
     let before = totals(kernel)?;
     let mut operations: Vec<&str> = NETWORK.to_vec();
-    operations.extend(["open", "exec"]);
+    operations.extend(["open", "exec", "mount", "ring", "names"]);
     let learned = probe(kernel, &operations);
     let after = totals(kernel)?;
     set_mode(kernel, Mode::Enforce);
     let network = probe(kernel, &NETWORK[..4]);
     let open = probe(kernel, &["open"]);
     let exec = probe(kernel, &["exec"]);
+    let further = try_further(kernel);
     set_mode(kernel, Mode::Learn);
     if let Some(rings) = &mut kernel.rings {
         rings.drain(&mut |_| {});
@@ -71,8 +72,35 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
             Hook::ProcessExec if tier == Tier::Cgroup => {
                 outcome(&exec, "exec").map(|o| o == "killed")
             }
+            Hook::TcpListen | Hook::ListenRelease => outcome(&learned, "bind4").map(|_| true),
+            // Nobody calls a port of the self-test's processes.
+            Hook::TcpCaller => None,
             Hook::Bind4 | Hook::Bind6 => outcome(&learned, status.hook).map(|_| true),
             Hook::ProcessFork | Hook::ProcessExec | Hook::ProcessExit => Some(true),
+            Hook::LsmMount => further_stopped(&learned, &further, "mount"),
+            Hook::LsmRing | Hook::RingExit => further_stopped(&learned, &further, "ring"),
+            Hook::LsmMkdir | Hook::NamesExit => further_stopped(&learned, &further, "names"),
+            Hook::LsmRmdir => outcome(&learned, "names")
+                .filter(|o| *o == "ok")
+                .map(|_| true),
+            // Seen whenever a program starts.
+            Hook::LsmMap | Hook::MapExit => Some(true),
+            // What is made for it would outlive the test, or needs a second process.
+            Hook::LsmUnlink
+            | Hook::LsmRename
+            | Hook::LsmLink
+            | Hook::LsmTruncate
+            | Hook::LsmSymlink
+            | Hook::LsmMknod
+            | Hook::LsmMoveMount
+            | Hook::LsmUmount
+            | Hook::LsmPivotRoot
+            | Hook::LsmUserNamespace
+            | Hook::MountExit
+            | Hook::LsmPtrace
+            | Hook::LsmTraceme
+            | Hook::PtraceExit
+            | Hook::RingSubmit => None,
         };
         status.fires = seen.map(|stopped| ran && stopped);
         if status.fires == Some(false) {
@@ -119,6 +147,30 @@ fn outcome<'a>(report: &'a Report, name: &str) -> Option<&'a str> {
 
 fn stopped_by_errno(report: &Report, name: &str) -> Option<bool> {
     outcome(report, name).map(|o| o == EPERM)
+}
+
+/// Operations that are tried besides, each under an empty policy.
+const FURTHER: [&str; 3] = ["mount", "ring", "names"];
+
+/// Where one operation kills, the next needs a process of its own.
+fn try_further(kernel: &Kernel) -> Vec<Report> {
+    match kernel.tier {
+        Tier::Lsm => vec![probe(kernel, &FURTHER)],
+        Tier::Cgroup => FURTHER.iter().map(|name| probe(kernel, &[name])).collect(),
+    }
+}
+
+/// Whether such an operation was stopped; `None` where the machine does not do it for anybody. A
+/// mount is of a file system that does not exist.
+fn further_stopped(learned: &Report, further: &[Report], name: &str) -> Option<bool> {
+    outcome(learned, name).filter(|o| *o == "ok" || name == "mount")?;
+    Some(match further {
+        [all] => stopped_by_errno(all, name) == Some(true),
+        each => FURTHER
+            .iter()
+            .zip(each)
+            .any(|(tried, report)| *tried == name && report.killed),
+    })
 }
 
 fn open_stopped(report: &Report, tier: Tier) -> bool {

@@ -1,19 +1,26 @@
 //! `scene-probe`: carries out the orders of [`scene::probe`].
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::mount::{MsFlags, mount, umount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::ptrace;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, sendto, socket,
 };
+use nix::sys::wait::waitpid;
+use nix::unistd::{self, Pid};
 use scene::child;
-use scene::probe::{Fate, LOOT, Order, READY};
+use scene::probe::{FIRST, Fate, LOOT, Order, READY, TRACE_ME};
+use scene::raw::{self, Ring};
 
 /// `MSG_FASTOPEN` of Linux, which nix does not name.
 const FAST_OPEN: i32 = 0x2000_0000;
@@ -22,7 +29,15 @@ const CONNECT: Duration = Duration::from_secs(3);
 const LIMIT: u64 = 64 << 10;
 
 fn main() -> io::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some(TRACE_ME) {
+        return ptrace::traceme().map_err(Into::into);
+    }
     let mut open = Vec::new();
+    for argument in std::env::args() {
+        if let Some(order) = argument.strip_prefix(FIRST) {
+            perform(&serde_json::from_str(order)?, &mut open);
+        }
+    }
     answer(READY)?;
     for line in io::stdin().lock().lines() {
         let order = serde_json::from_str(&line?).map_err(io::Error::other)?;
@@ -30,6 +45,39 @@ fn main() -> io::Result<()> {
         answer(&serde_json::to_string(&fate).map_err(io::Error::other)?)?;
     }
     Ok(())
+}
+
+fn bind(from: &Path, to: &Path) -> io::Result<()> {
+    let none = None::<&Path>;
+    mount(Some(from), to, none, MsFlags::MS_BIND, none).map_err(Into::into)
+}
+
+/// The old root is put over the new one's own folder of that name.
+fn pivot(root: &Path, path: &Path) -> io::Result<String> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    unistd::pivot_root(root, &root.join("old"))?;
+    read(path)
+}
+
+/// The child ends with the probe.
+fn traced(program: &Path, arguments: &[String]) -> Fate {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let started = child::traced(&mut command).spawn();
+    fate(started.and_then(|child| {
+        let pid = Pid::from_raw(child.id() as i32);
+        waitpid(pid, None)?;
+        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL)?;
+        Ok(pid.to_string())
+    }))
+}
+
+fn trace(pid: Pid) -> io::Result<()> {
+    ptrace::seize(pid, ptrace::Options::empty())?;
+    // Only who has stopped can be let go.
+    ptrace::interrupt(pid)?;
+    waitpid(pid, None)?;
+    ptrace::detach(pid, None).map_err(Into::into)
 }
 
 fn answer(line: &str) -> io::Result<()> {
@@ -58,7 +106,33 @@ fn perform(order: &Order, open: &mut Vec<TcpListener>) -> Fate {
         Order::Read(path) => return fate(read(path)),
         Order::Append(path) => append(path),
         Order::Exec(program, arguments) => return exec(program, arguments),
+        Order::Call(number, arguments) => child::call(*number, *arguments),
         Order::Become(program) => Err(Command::new(program).exec()),
+        Order::Create(path) => File::create_new(path).map(drop),
+        Order::Remove(path) => fs::remove_file(path),
+        Order::RemoveDirectory(path) => fs::remove_dir(path),
+        Order::Rename(from, to) => fs::rename(from, to),
+        Order::Link(from, to) => fs::hard_link(from, to),
+        Order::Cut(path) => unistd::truncate(path, 0).map_err(Into::into),
+        Order::Symlink(from, to) => symlink(from, to),
+        Order::MakeDirectory(path) => fs::create_dir(path),
+        Order::Bind(from, to) => bind(from, to),
+        Order::CloneMount(from, to) => raw::clone_mount(from, to),
+        Order::Unmount(path) => umount(path).map_err(Into::into),
+        Order::Pivot(root, path) => return fate(pivot(root, path)),
+        Order::UserNamespace => unshare(CloneFlags::CLONE_NEWUSER).map_err(Into::into),
+        Order::Trace(pid) => trace(Pid::from_raw(*pid)),
+        Order::TracedExec(program, arguments) => return traced(program, arguments),
+        Order::ReadMemory(pid, address) => return fate(raw::read_memory(*pid, *address)),
+        Order::Map(path) => raw::map(path),
+        Order::Ring => Ring::new(false).map(drop),
+        Order::RingConnect(to, polled) => {
+            Ring::new(*polled).and_then(|mut ring| ring.connect(*to, LOOT.as_bytes()))
+        }
+        Order::RingRead(path) => {
+            return fate(Ring::new(false).and_then(|mut ring| ring.read(path)));
+        }
+        Order::RingRemove(path) => Ring::new(false).and_then(|mut ring| ring.remove(path)),
         Order::Fork(order) => return fork(order),
         Order::Thread(order) => return in_thread(order),
     };

@@ -339,7 +339,10 @@ fn by_facility(facility: Facility) -> Mapping {
         Facility::SourceRoute => &["T1090"],
         Facility::Ptrace => &["T1055.008"],
         Facility::ProcessMemory => &["T1003.007"],
-        Facility::Alg | Facility::IoUring | Facility::Bpf => &["T1068"],
+        Facility::Alg | Facility::Bpf => &["T1068"],
+        Facility::IoUring | Facility::IoUringFiles => &["T1562"],
+        Facility::NamesAdd | Facility::NamesMove => &["T1565.001"],
+        Facility::NamesRemove => &["T1485"],
         Facility::Mount | Facility::UserNamespace => &["T1611"],
     };
     let severity = if INVARIANT_FACILITIES & facility.bit() != 0 {
