@@ -91,15 +91,11 @@ impl Engine {
 
     /// The workload of a group, which is made if need be, and whether rules changed.
     fn place(&self, group: &Group<'_>) -> Option<(String, bool)> {
-        let classes: Vec<ClassId> = {
-            let guard = self.guard();
-            group.members.iter().map(|s| guard.member(s.pid)).collect()
-        };
-        let member_of = classes
-            .iter()
-            .filter(|c| **c != NONE)
-            .find_map(|c| self.classes.scope(*c));
-        if let Some(scope) = member_of {
+        if let Some(scope) = self.scope_of(group) {
+            // Tools and agents may compute models, too; that makes them nothing else.
+            if !matches!(scope.role, Role::Server | Role::Loader) {
+                return None;
+            }
             let changed = self.add_programs(&scope.workload, group);
             return Some((scope.workload, changed));
         }
@@ -149,6 +145,17 @@ impl Engine {
                 None
             }
         }
+    }
+
+    /// Where the process at the top belongs, else any of the group.
+    fn scope_of(&self, group: &Group<'_>) -> Option<Scope> {
+        let guard = self.guard();
+        let others = group.members.iter().map(|s| s.pid);
+        std::iter::once(group.root)
+            .chain(others)
+            .map(|pid| guard.member(pid))
+            .filter(|class| *class != NONE)
+            .find_map(|class| self.classes.scope(class))
     }
 
     /// Enters a workload: everything or nothing.
@@ -203,10 +210,11 @@ impl Engine {
 
     /// Tells the kernel of classes that are new, and what applies to them.
     pub(super) fn bring_in(&self, numbered: &[(ClassId, Scope)]) -> anyhow::Result<()> {
+        // Takes a moment, which nobody else has to wait for.
+        self.guard().watch_files()?;
         let mut state = self.state();
         {
             let mut guard = self.guard();
-            guard.watch_files()?;
             for (id, scope) in numbered {
                 guard.set_class(*id, self.classes.describe(*id, scope))?;
             }
@@ -267,6 +275,10 @@ impl Engine {
     /// Makes the processes of a group members where they are not.
     fn adopt_roots(&self, name: &str, group: &Group<'_>) -> bool {
         let mut adopted = false;
+        // Who belongs to a configured workload is what the configuration says.
+        if !self.discovery().found.contains_key(name) {
+            return false;
+        }
         for sighting in group.servers() {
             if self.guard().member(sighting.pid) != NONE {
                 continue;
