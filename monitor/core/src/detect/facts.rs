@@ -56,6 +56,8 @@ pub struct FileSeen {
 pub enum How {
     /// Open for writing: it comes or goes, nobody computes with it.
     Written,
+    /// Named by an option, and closed again or not opened yet.
+    Named,
     /// Open for reading only.
     #[default]
     Read,

@@ -19,6 +19,8 @@ mod weight {
     pub const MODEL: u32 = 80;
     /// A model file so small, and only read, that anything could look at it.
     pub const SMALL_MODEL: u32 = 50;
+    /// A model file that an option names, and that is not open.
+    pub const NAMED_MODEL: u32 = 60;
     pub const OPTION: u32 = 30;
     pub const MEMORY: u32 = 30;
     pub const ACCELERATOR: u32 = 20;
@@ -185,11 +187,13 @@ impl Findings {
                 How::Mapped => weight::MODEL,
                 How::Read if file.size >= LARGE => weight::MODEL,
                 How::Read => weight::SMALL_MODEL,
+                How::Named => weight::NAMED_MODEL,
                 How::Written => 0,
             };
             let how = match file.how {
                 How::Mapped => "maps",
                 How::Read => "has open",
+                How::Named => "names",
                 How::Written => "writes",
             };
             let format = file.format.map_or("", |f| f.name());

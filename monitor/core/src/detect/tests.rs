@@ -32,6 +32,10 @@ fn cases() -> Vec<Case> {
         include_str!("fixtures/native.toml"),
         include_str!("fixtures/interpreted.toml"),
         include_str!("fixtures/lookalikes.toml"),
+        include_str!("fixtures/recorded-candle.toml"),
+        include_str!("fixtures/recorded-llama-server.toml"),
+        include_str!("fixtures/recorded-node.toml"),
+        include_str!("fixtures/recorded-onnx.toml"),
     ]
     .into_iter()
     .flat_map(|text| toml::from_str::<File>(text).unwrap().case)

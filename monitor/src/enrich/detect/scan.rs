@@ -11,11 +11,11 @@ use std::{
 
 use monitor_common::enrol::ExecutableKey;
 use slmguard_core::detect::{
-    ProcessFacts, Verdict,
+    FileSeen, How, ProcessFacts, Verdict,
     capability::{McpSource, mcp_sources},
     mcp,
     model::Format,
-    score,
+    program, score,
 };
 
 use super::{
@@ -236,17 +236,17 @@ impl Scanner {
     fn look(&mut self, pid: u32, parent: u32, start_ticks: u64, keep: bool) {
         let directory = self.directory(pid);
         let Gathered {
-            facts,
+            mut facts,
             used,
             namespace: network,
         } = gather(&directory, &mut self.sniffer, &mut self.sockets);
+        let mut models = used.models;
+        self.add_named(&directory, &mut facts, &mut models);
         let verdict = score(&facts);
         if verdict.score < NOTABLE && !keep {
             self.sightings.remove(&pid);
             return;
         }
-        let mut models = used.models;
-        self.add_named(&directory, &facts, &mut models);
         let mcp = definitions(&directory, &facts);
         let sighting = Sighting {
             pid,
@@ -266,8 +266,16 @@ impl Scanner {
     }
 
     /// Model files that the command line names and that are closed by now.
-    fn add_named(&mut self, directory: &Path, facts: &ProcessFacts, models: &mut Vec<ModelFile>) {
-        for (at, word) in facts.argv.iter().enumerate() {
+    fn add_named(
+        &mut self,
+        directory: &Path,
+        facts: &mut ProcessFacts,
+        models: &mut Vec<ModelFile>,
+    ) {
+        // An interpreter's own options mean other things.
+        let first = program(facts).first;
+        let mut named = vec![];
+        for (at, word) in facts.argv.iter().enumerate().skip(first) {
             let value = match word.split_once('=') {
                 Some((option, value)) if FILE_OPTIONS.contains(&option) => Some(value),
                 _ if FILE_OPTIONS.contains(&word.as_str()) => {
@@ -286,6 +294,12 @@ impl Scanner {
             if let Some((format, id)) = self.sniffer.format(&place, path, &mut 1)
                 && !models.iter().any(|m| m.id == id)
             {
+                named.push(FileSeen {
+                    path: path.to_owned(),
+                    size: id.size,
+                    format: Some(format),
+                    how: How::Named,
+                });
                 models.push(ModelFile {
                     id,
                     path: path.to_owned(),
@@ -294,6 +308,7 @@ impl Scanner {
                 });
             }
         }
+        facts.files.extend(named);
         models.retain(|m| m.format.is_model() || m.format == Format::Pickle);
         models.sort_by(|a, b| {
             (std::cmp::Reverse(a.id.size), &a.path).cmp(&(std::cmp::Reverse(b.id.size), &b.path))
