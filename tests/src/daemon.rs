@@ -44,6 +44,9 @@ pub struct Options {
     pub disabled_hooks: Vec<String>,
     /// Whether enforcement ends with a clean stop of the daemon.
     pub detach_on_exit: bool,
+    /// Whether it looks for workloads that its configuration does not name. Off unless a test is
+    /// about that: other tests' servers run on the same machine.
+    pub detect: bool,
     /// A program and arguments that start the daemon, which must keep the process:
     /// [`masked`], `setpriv`.
     pub prefix: Vec<String>,
@@ -66,6 +69,7 @@ impl Options {
                 .map(str::to_owned)
                 .collect(),
             detach_on_exit: true,
+            detect: false,
             prefix: Vec::new(),
         }
     }
@@ -140,6 +144,7 @@ impl Daemon {
             workloads,
             tier,
             disabled_hooks,
+            detect,
             ..
         } = &self.options;
         let path = |name: &str| quote(&directory.join(name).display().to_string());
@@ -148,7 +153,8 @@ impl Daemon {
             "state_dir = {}\nsocket = {}\npin_dir = {}\n\n\
              [metrics]\nlisten = \"127.0.0.1:0\"\n\n\
              [alerts]\nfile = {}\n\n\
-             [kernel]\ntier = {}\ndisable_hooks = [{}]\n\n{workloads}",
+             [kernel]\ntier = {}\ndisable_hooks = [{}]\n\n\
+             [detect]\nenabled = {detect}\n\n{workloads}",
             path("state"),
             path("api.sock"),
             quote(&self.pins.display().to_string()),

@@ -14,6 +14,7 @@ pub mod decide;
 pub mod decision;
 pub mod decode;
 mod detail;
+pub mod detect;
 pub mod fact;
 pub mod names;
 pub mod observation;

@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use slmguard_core::{alert::ProcessInfo, config::Rules};
 
+pub use super::found::{
+    Agent, Candidate, Capability, Decide, Decided, Detection, Evidence, Model, Search,
+};
+
 /// `GET /v1/status`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -68,6 +72,18 @@ pub struct Workload {
     pub baseline: BaselineSize,
     /// Tool processes and busy minutes that were seen since the daemon started.
     pub episodes: u64,
+    /// `configured` or `detected`.
+    #[serde(default)]
+    pub origin: String,
+    /// Somebody said that it is one: the configuration, or an operator.
+    #[serde(default)]
+    pub confirmed: bool,
+    /// What the detectors say; absent where they have not seen it.
+    #[serde(default)]
+    pub detection: Option<Detection>,
+    /// Local processes that call it.
+    #[serde(default)]
+    pub agents: Vec<Agent>,
 }
 
 /// A living process of a workload.
@@ -86,6 +102,9 @@ pub struct Member {
     /// Connections and open files that it had when it was made a member.
     #[serde(default)]
     pub found: Vec<String>,
+    /// `mcp`: an MCP server that another member talks to over standard input and output.
+    #[serde(default)]
+    pub kind: Option<String>,
 }
 
 /// Subjects that were learned.

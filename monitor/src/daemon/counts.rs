@@ -155,8 +155,8 @@ impl Engine {
                 )
             }),
         );
-        for workload in &self.config.workloads {
-            let tally = state.baseline.tally(&workload.name);
+        for workload in state.workloads.keys() {
+            let tally = state.baseline.tally(workload);
             for (family, entries) in [
                 (Family::Destination, tally.destinations),
                 (Family::Read, tally.reads),
@@ -167,7 +167,7 @@ impl Engine {
                 (Family::Name, tally.names),
                 (Family::Facility, tally.facilities),
             ] {
-                self.metrics.set_baseline(&workload.name, family, entries);
+                self.metrics.set_baseline(workload, family, entries);
             }
         }
     }

@@ -34,6 +34,8 @@ pub trait Guard: Send + 'static {
         classes: &[(ClassId, u64)],
         image: &PolicyImage,
     ) -> Result<u32, KernelError>;
+    /// Attaches what is only needed while there is a workload, unless it is attached already.
+    fn watch_files(&mut self) -> Result<(), KernelError>;
     /// Destinations that nobody may reach.
     fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError>;
     /// Replaces all enrolment rules.
@@ -105,6 +107,9 @@ impl Guard for Shared {
         image: &PolicyImage,
     ) -> Result<u32, KernelError> {
         self.lock().publish(classes, image)
+    }
+    fn watch_files(&mut self) -> Result<(), KernelError> {
+        self.lock().watch_files()
     }
     fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError> {
         self.lock().set_invariants(endpoints)

@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use monitor_common::{ABI, hook::Hook};
 use slmguard_core::{
+    config::Workload,
     recording::{BY_KERNEL, BY_RECORDER, End, Header, Member, Record, first_line, line},
     text::escape,
     time::rfc3339,
@@ -306,6 +307,14 @@ impl Engine {
         add(Record::Header(header));
         for workload in &self.config.workloads {
             add(Record::Workload(workload.clone()));
+        }
+        for name in state.workloads.keys() {
+            if !self.config.workloads.iter().any(|w| w.name == *name) {
+                add(Record::Workload(Workload {
+                    name: name.clone(),
+                    ..self.found.clone()
+                }));
+            }
         }
         for (id, scope) in &self.classes.rows() {
             add(Record::Class(Member::new(*id, scope)));

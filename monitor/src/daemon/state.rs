@@ -44,6 +44,18 @@ pub struct Standing {
     busy: u64,
 }
 
+impl Standing {
+    /// A workload that has done nothing yet.
+    pub fn new(state: WorkloadState, alerts: u64) -> Self {
+        Self {
+            state,
+            alerts,
+            episodes: 0,
+            busy: 0,
+        }
+    }
+}
+
 /// The state.
 #[derive(Debug)]
 pub struct State {
@@ -53,7 +65,7 @@ pub struct State {
     pub names: NameTable,
     /// Members.
     pub processes: ProcessTable,
-    /// Workloads of the configuration.
+    /// Workloads, configured and found.
     pub workloads: BTreeMap<String, Standing>,
     /// Versions behind the kernel's policy numbers.
     versions: HashMap<u32, u64>,
@@ -135,12 +147,7 @@ impl State {
         processes: ProcessTable,
         workloads: BTreeMap<String, (WorkloadState, u64)>,
     ) -> Self {
-        let standing = |(state, alerts)| Standing {
-            state,
-            alerts,
-            episodes: 0,
-            busy: 0,
-        };
+        let standing = |(state, alerts)| Standing::new(state, alerts);
         Self {
             baseline,
             names: NameTable::default(),
@@ -162,7 +169,10 @@ impl State {
     /// Takes one observation in: enrich, decide, learn.
     pub fn observe(&mut self, observation: Observation) -> Outline {
         let process = self.processes.observe(&observation);
-        self.count_episode(&observation);
+        // What a caller does is nothing that the workload did.
+        if !matches!(observation.fact, Fact::Caller { .. }) {
+            self.count_episode(&observation);
+        }
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
         let mut decision = decide(observation, &self.baseline);
         self.name(&mut decision);

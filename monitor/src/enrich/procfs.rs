@@ -1,7 +1,12 @@
 //! `/proc/<pid>`: what there is to know about a process from outside. Everything read here can be
 //! gone, or another process, a moment later; callers compare start times.
 
-use std::{collections::HashSet, fs, io, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{
+    collections::HashSet,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use monitor_common::{enrol::ExecutableKey, path::permission};
 use slmguard_core::procfs;
@@ -31,6 +36,11 @@ impl Proc {
     /// One that is mounted, or imitated, elsewhere.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
+    }
+
+    /// Where it is mounted.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Processes, in no particular order.

@@ -5,7 +5,10 @@
 //! the start, so that rates and alert rules work with the first event.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -30,12 +33,15 @@ use super::process;
 
 /// Workloads with series of their own; further ones share `_other`.
 pub const MAX_WORKLOADS: usize = 100;
+const OTHER: &str = "_other";
 /// Kinds of events that decisions and alerts are about.
-const KINDS: [&str; 6] = ["connect", "send", "open", "exec", "query", "found"];
+const KINDS: [&str; 10] = [
+    "connect", "send", "listen", "unix", "open", "change", "exec", "facility", "query", "found",
+];
 /// Kinds of events.
-const EVENT_KINDS: [&str; 12] = [
-    "fork", "exit", "phase", "connect", "send", "open", "exec", "flow", "query", "answer", "hello",
-    "found",
+const EVENT_KINDS: [&str; 19] = [
+    "fork", "exit", "phase", "connect", "send", "listen", "accept", "caller", "unix", "flow",
+    "query", "answer", "hello", "open", "map", "change", "exec", "facility", "found",
 ];
 const VERDICTS: [Verdict; 6] = [
     Verdict::Known,
@@ -75,6 +81,7 @@ labels! {
     ProgramLabels { program: &'static str, tier: &'static str }
     DeliveryLabels { sink: &'static str, outcome: &'static str }
     SinkLabel { sink: &'static str }
+    StateLabel { state: &'static str }
     BuildLabels { version: &'static str, tier: String }
 }
 
@@ -82,7 +89,8 @@ labels! {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    workloads: Vec<String>,
+    /// Grows up to [`MAX_WORKLOADS`] and never shrinks: a series that was there stays.
+    workloads: RwLock<Vec<String>>,
     capped: Counter,
     events: Family<KindLabel, Counter>,
     decode_errors: Counter,
@@ -105,6 +113,8 @@ pub struct Metrics {
     disbelieved: Family<WorkloadLabel, Counter>,
     deliveries: Family<DeliveryLabels, Counter>,
     backlog: Family<SinkLabel, Gauge>,
+    detected: Family<StateLabel, Gauge>,
+    agents: Family<StateLabel, Gauge>,
     degraded: Gauge,
     cpu: Counter<f64, AtomicU64>,
     resident: Gauge,
@@ -119,7 +129,7 @@ impl Metrics {
         let too_many = workloads.len() > MAX_WORKLOADS;
         workloads.truncate(MAX_WORKLOADS);
         if too_many {
-            workloads.push("_other".into());
+            workloads.push(OTHER.into());
         }
         macro_rules! declare {
             ($name:literal, $help:literal) => {
@@ -166,7 +176,7 @@ impl Metrics {
             Histogram::new([1e-6, 5e-6, 2e-5, 1e-4, 5e-4, 2e-3, 1e-2, 0.1, 1.0])
         );
         let metrics = Self {
-            workloads,
+            workloads: RwLock::new(workloads),
             duration,
             capped: declare!(
                 "slmguard_metrics_series_capped",
@@ -231,6 +241,14 @@ impl Metrics {
                 "slmguard_sink_backlog_events",
                 "Alerts that a sink does not have yet"
             ),
+            detected: declare!(
+                "slmguard_detected_workloads",
+                "Workloads that slmguard found by itself; refused: found, and not guarded"
+            ),
+            agents: declare!(
+                "slmguard_agents",
+                "Local processes that call a workload, by what was decided about them"
+            ),
             degraded: declare!(
                 "slmguard_degraded",
                 "1 while something that should work does not"
@@ -261,40 +279,72 @@ impl Metrics {
             }));
         }
         drop(self.backlog.get_or_create(&SinkLabel { sink: "file" }));
-        for workload in self.workloads.clone() {
-            self.set_mode(&workload, Mode::Learn);
-            self.set_processes(&workload, 0);
-            self.set_traffic(&workload, &Traffic::default());
-            for family in Behaviour::ALL {
-                self.set_baseline(&workload, family, 0);
+        self.set_detected([0; 3]);
+        self.set_agents([0; 3]);
+        let workloads = self.known().clone();
+        for workload in workloads {
+            self.create_workload(&workload);
+        }
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Vec<String>> {
+        self.workloads
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A workload was found: it gets series of its own while there is room for them.
+    pub fn add_workload(&self, name: &str) {
+        let mut workloads = self
+            .workloads
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if workloads.iter().any(|w| w == name || w == OTHER) {
+            return;
+        }
+        let name = if workloads.len() < MAX_WORKLOADS {
+            name
+        } else {
+            OTHER
+        };
+        workloads.push(name.to_owned());
+        drop(workloads);
+        self.create_workload(name);
+    }
+
+    fn create_workload(&self, workload: &str) {
+        self.set_mode(workload, Mode::Learn);
+        self.set_processes(workload, 0);
+        self.set_traffic(workload, &Traffic::default());
+        for family in Behaviour::ALL {
+            self.set_baseline(workload, family, 0);
+        }
+        for kind in KINDS {
+            for verdict in VERDICTS.map(verdict_name) {
+                let labels = DecisionLabels {
+                    workload: workload.to_owned(),
+                    kind,
+                    verdict,
+                };
+                drop(self.decisions.get_or_create(&labels));
             }
-            for kind in KINDS {
-                for verdict in VERDICTS.map(verdict_name) {
-                    let labels = DecisionLabels {
-                        workload: workload.clone(),
-                        kind,
-                        verdict,
-                    };
-                    drop(self.decisions.get_or_create(&labels));
-                }
-                for severity in SEVERITIES.map(severity_name) {
-                    let labels = AlertLabels {
-                        workload: workload.clone(),
-                        kind,
-                        severity,
-                    };
-                    drop(self.alerts.get_or_create(&labels));
-                }
+            for severity in SEVERITIES.map(severity_name) {
+                let labels = AlertLabels {
+                    workload: workload.to_owned(),
+                    kind,
+                    severity,
+                };
+                drop(self.alerts.get_or_create(&labels));
             }
         }
     }
 
     fn workload(&self, name: &str) -> String {
-        if self.workloads.iter().any(|w| w == name) {
+        if self.known().iter().any(|w| w == name) {
             return name.to_owned();
         }
         self.capped.inc();
-        "_other".into()
+        OTHER.into()
     }
 
     /// An event of that kind was read.
@@ -446,6 +496,27 @@ impl Metrics {
         self.backlog
             .get_or_create(&SinkLabel { sink })
             .set(i64::try_from(alerts).unwrap_or(i64::MAX));
+    }
+
+    /// Workloads that were found: unconfirmed, confirmed, refused.
+    pub fn set_detected(&self, counts: [usize; 3]) {
+        for (state, count) in ["unconfirmed", "confirmed", "refused"]
+            .into_iter()
+            .zip(counts)
+        {
+            self.detected
+                .get_or_create(&StateLabel { state })
+                .set(whole(count));
+        }
+    }
+
+    /// Agents: offered, enrolled, dismissed.
+    pub fn set_agents(&self, counts: [usize; 3]) {
+        for (state, count) in ["offered", "enrolled", "dismissed"].into_iter().zip(counts) {
+            self.agents
+                .get_or_create(&StateLabel { state })
+                .set(whole(count));
+        }
     }
 
     /// Whether anything is degraded.

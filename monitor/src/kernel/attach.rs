@@ -129,7 +129,7 @@ pub fn obstacle(
     offsets.lacks(&row.needs.concat()).map(str::to_owned)
 }
 
-fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, String> {
+pub(super) fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, String> {
     let text = |e: KernelError| e.to_string();
     macro_rules! go {
         ($p:ident, $id:expr) => {{
@@ -206,7 +206,7 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
     }
 }
 
-fn keep(
+pub(super) fn keep(
     name: &str,
     link: FdLink,
     pins: Option<&Instance>,
