@@ -16,10 +16,12 @@ pub mod facility;
 pub mod hash;
 pub mod hook;
 pub mod limits;
+pub mod listener;
 pub mod name;
 pub mod offsets;
 pub mod path;
 pub mod seen;
+pub mod socket;
 
 /// Version of the layouts in this crate; part of the pin directory's name, so that a daemon never
 /// reopens maps of another layout.

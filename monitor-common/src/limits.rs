@@ -16,6 +16,8 @@ pub const MAX_DESTINATIONS: u32 = 65_536;
 pub const MAX_TRANSITIONS: u32 = 262_144;
 /// Names (abstract unix sockets) over all policies.
 pub const MAX_NAMES: u32 = 16_384;
+/// Ports that members listen on.
+pub const MAX_LISTENERS: u32 = 4096;
 /// Executables that can start a workload.
 pub const MAX_EXECUTABLES: u32 = 1024;
 /// Arguments that can start a workload, over all executables.
@@ -40,3 +42,15 @@ pub const EVENT_NAME: usize = 256;
 pub const EVENT_ADDRESSES: usize = 16;
 /// Nanoseconds within which equal denials of one process are counted rather than reported.
 pub const DENIAL_QUIET_NS: u64 = 1_000_000_000;
+/// Peers whose flows the kernel counts, over all classes (least recently used go first).
+pub const MAX_FLOWS: u32 = 16_384;
+/// DNS questions whose answers are waited for (least recently asked go first).
+pub const MAX_QUERIES: u32 = 8192;
+/// Nanoseconds for which an answer is waited for.
+pub const ANSWER_NS: u64 = 30_000_000_000;
+/// Bytes of a DNS message or of a TLS hello that are read.
+pub const MESSAGE: usize = 4096;
+/// Records of a DNS answer that are read.
+pub const MAX_RECORDS: u32 = 64;
+/// Packets that can be read at the same time.
+pub const BENCHES: u32 = 128;

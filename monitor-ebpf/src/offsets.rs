@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
-use monitor_common::{hash::HashKey, offsets::Offsets};
+use monitor_common::{hash::HashKey, hook::Hook, offsets::Offsets};
 
 /// Offsets that the compiler must not take for the ones in the object.
 #[repr(transparent)]
@@ -52,4 +52,11 @@ pub static HOOKS_ON: Global<u64> = Global::new(0);
 pub fn read<T>(base: u64, offset: u32) -> Option<T> {
     // SAFETY: the helper checks the address and fails on a bad one.
     unsafe { bpf_probe_read_kernel((base + offset as u64) as *const T) }.ok()
+}
+
+/// Whether a part of a shared program is wanted: known at load, so that the verifier drops what is
+/// not.
+#[inline(always)]
+pub fn on(hook: Hook) -> bool {
+    HOOKS_ON.load() & 1 << hook as u64 != 0
 }

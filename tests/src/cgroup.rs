@@ -1,7 +1,7 @@
 //! A cgroup of a test's own in the cgroup v2 tree.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -52,9 +52,19 @@ impl Cgroup {
         format!("/{}", below.display())
     }
 
+    /// The file that takes the processes that move into it.
+    pub fn procs(&self) -> PathBuf {
+        self.path.join("cgroup.procs")
+    }
+
+    /// Where the whole tree is mounted.
+    pub fn tree(&self) -> &Path {
+        &self.mount
+    }
+
     /// Moves a process into it.
     pub fn add(&self, pid: i32) -> Result<()> {
-        let file = self.path.join("cgroup.procs");
+        let file = self.procs();
         fs::write(&file, pid.to_string())
             .with_context(|| format!("move process {pid} into {}", file.display()))
     }

@@ -1,4 +1,5 @@
-//! Child processes: ones that cannot outlive their parent, and bare forks.
+//! Child processes: ones that cannot outlive their parent, and bare forks; and
+//! bare system calls.
 //!
 //! Unsafe, as few files of this crate are.
 
@@ -25,6 +26,18 @@ pub fn tie(command: &mut Command, signal: Signal) -> &mut Command {
             Ok(())
         })
     }
+}
+
+/// A system call, with numbers for arguments. Pointers among them are null: the
+/// kernel reads and writes no memory of this program.
+pub fn call(number: i64, arguments: [u64; 3]) -> io::Result<()> {
+    let [first, second, third] = arguments;
+    // SAFETY: see above; what the call does otherwise is what the caller wants.
+    let result = unsafe { nix::libc::syscall(number, first, second, third, 0, 0, 0) };
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Starts the child in a mount namespace of its own.

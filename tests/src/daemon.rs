@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::{child, command, wait};
+use crate::{child, command, http, wait};
 
 /// How long the daemon may take to start; emulated machines are slow.
 const START: Duration = Duration::from_secs(90);
@@ -333,6 +333,29 @@ impl Daemon {
             );
         }
         Ok(())
+    }
+
+    /// The metrics, as a scraper gets them.
+    pub fn metrics(&self) -> Result<String> {
+        let status = self.status()?;
+        let address = status["metrics"].as_str().context("no metrics endpoint")?;
+        let address = address.parse().context("the metrics' address")?;
+        let answer = http::ask(address, "/metrics", None, COMMAND).context("ask for metrics")?;
+        Ok(answer.body)
+    }
+
+    /// Waits for events of a kind, the latest first, until `enough`.
+    pub fn events<T>(
+        &self,
+        kind: &str,
+        mut enough: impl FnMut(&[Value]) -> Option<T>,
+    ) -> Result<T> {
+        wait::until(&format!("events of kind {kind}"), ALERT, || {
+            let mut events = self.json(&["events", "--limit", "2000"])?;
+            events.retain(|event| event["kind"] == kind);
+            events.reverse();
+            Ok(enough(&events))
+        })
     }
 
     /// All alerts so far, from the file.

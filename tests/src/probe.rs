@@ -50,6 +50,8 @@ pub enum Order {
     Exec(PathBuf, Vec<String>),
     /// Become another program, keeping the line to the test.
     Become(PathBuf),
+    /// Make a system call by its number, with these numbers as arguments.
+    Call(i64, [u64; 3]),
     /// Create a file.
     Create(PathBuf),
     /// Remove a file.
@@ -97,10 +99,31 @@ pub enum Order {
     RingRead(PathBuf),
     /// Remove a file through an io_uring.
     RingRemove(PathBuf),
+    /// Listen on TCP without binding first, by IPv6 if so, for as long as the
+    /// probe lives.
+    ListenUnbound(bool),
+    /// Take a UDP port.
+    UdpBind(SocketAddr),
+    /// Make a socket of this family, type and protocol.
+    Socket(i32, i32, i32),
+    /// Connect to a unix socket and send: a path, or `@` and an abstract name.
+    UnixConnect(String),
+    /// Send a datagram to a unix socket, without connecting.
+    UnixSend(String),
     /// Have a forked child do it, without an exec in between.
     Fork(Box<Order>),
     /// Have a second thread do it.
     Thread(Box<Order>),
+    /// Connect by TCP, send these bytes, and count what comes back.
+    Talk(SocketAddr, Vec<u8>),
+    /// Send a name server this message, by TCP or not, and count what comes back.
+    Ask(SocketAddr, Vec<u8>, bool),
+    /// Connect by TCP and keep the connection.
+    Hold(SocketAddr),
+    /// Send on the connection that was kept last.
+    More(Vec<u8>),
+    /// Open a file, for writing or not, and keep it open.
+    Keep(PathBuf, bool),
 }
 
 /// What a probe sends and writes.
@@ -166,7 +189,8 @@ pub struct Probe {
 /// What is particular about how a probe is started.
 #[derive(Debug, Clone, Default)]
 pub struct Launch {
-    /// Its arguments, which it ignores.
+    /// Its arguments, which it ignores, except for one that begins with
+    /// [`FIRST`].
     pub arguments: Vec<String>,
     /// Its user, if not this one.
     pub user: Option<u32>,
@@ -190,14 +214,24 @@ impl Probe {
         if launch.apart {
             child::apart(&mut command);
         }
+        command.env_clear();
+        Self::speak(command)
+    }
+
+    /// Starts a probe by another program, such as a container runtime, that
+    /// hands its standard input and output on, and ends as the probe does.
+    pub fn start_by(namespace: &Namespace, command: Command) -> Result<Self> {
+        namespace.run(move || Self::speak(command))?
+    }
+
+    fn speak(mut command: Command) -> Result<Self> {
         command
-            .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = child::tie(&mut command, Signal::SIGKILL)
             .spawn()
-            .with_context(|| format!("start the probe {}", program.display()))?;
+            .with_context(|| format!("start the probe: {command:?}"))?;
         let orders = child.stdin.take().context("the probe's standard input")?;
         let output = child.stdout.take().context("the probe's standard output")?;
         let (lines, answers) = channel();
@@ -244,7 +278,9 @@ impl Probe {
             Err(RecvTimeoutError::Timeout) => bail!("the probe did not answer to {order:?}"),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self.child.wait().context("wait for the probe")?;
-                match status.signal() {
+                // A runtime tells of a signal as shells do.
+                let signal = status.signal().or(status.code().map(|code| code - 128));
+                match signal.filter(|&signal| signal > 0) {
                     Some(signal) => Ok(Fate::Killed(signal)),
                     None => bail!("the probe ended with {status} at {order:?}"),
                 }
@@ -265,6 +301,10 @@ impl Drop for Probe {
         let _ = self.child.wait();
     }
 }
+
+/// What begins an argument with an order that the probe carries out first of
+/// all, before it says anything; what came of it is lost.
+pub const FIRST: &str = "first=";
 
 /// The argument with which a probe has its parent trace it, and ends.
 pub const TRACE_ME: &str = "--trace-me";

@@ -191,3 +191,14 @@ pub fn map(path: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Makes a socket of any kind, known to a library or not.
+pub fn socket_of(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
+    // SAFETY: a system call without pointers.
+    let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor that was just made and that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -219,11 +219,11 @@ fn flags(asan: bool) -> Vec<&'static str> {
     flags
 }
 
-/// Runs targets side by side, as many as there are processors and never fewer than two.
+/// Runs targets side by side, as many as there are processors and never fewer than three.
 pub fn all(bins: &Path, targets: &[String], seconds: u64) -> Result<Vec<Outcome>> {
     let side_by_side = thread::available_parallelism()
-        .map_or(2, usize::from)
-        .max(2);
+        .map_or(3, usize::from)
+        .max(3);
     let mut waiting = targets.iter();
     let mut running: Vec<Running> = vec![];
     let mut outcomes = vec![];

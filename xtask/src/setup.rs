@@ -88,11 +88,15 @@ pub fn vm_tools() -> Result<()> {
 
 /// What the end-to-end scene uses on any kernel.
 pub fn scene_tools() -> Result<()> {
-    apt::ensure(&[Package::for_program(
-        "iproute2",
-        "ip",
-        "the scene's network namespaces",
-    )])
+    apt::ensure(&[
+        Package::for_program("iproute2", "ip", "the scene's network namespaces"),
+        Package::for_program(
+            "systemd",
+            "systemd-analyze",
+            "checks the drop-ins that `slmguard exec` prints",
+        ),
+        Package::for_program("crun", "crun", "the scene's containers"),
+    ])
 }
 
 /// The Node.js that runs the llama.cpp server.

@@ -26,6 +26,9 @@ pub fn call(regs: u64, _task: u64) -> Option<Call> {
         270 | 271 => Call::Memory,
         425 => Call::Ring,
         222 => Call::Map,
+        198 => Call::Socket,
+        199 => Call::Pair,
+        203 => Call::Connect,
         _ => return None,
     })
 }

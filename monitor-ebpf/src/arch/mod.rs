@@ -43,4 +43,10 @@ pub enum Call {
     Ring,
     /// mmap with its arguments in registers.
     Map,
+    /// socket.
+    Socket,
+    /// socketpair.
+    Pair,
+    /// connect.
+    Connect,
 }

@@ -41,6 +41,9 @@ pub fn call(regs: u64, task: u64) -> Option<Call> {
             347 | 348 => Call::Memory,
             425 => Call::Ring,
             192 => Call::Map,
+            359 => Call::Socket,
+            360 => Call::Pair,
+            362 => Call::Connect,
             _ => return None,
         })
     } else {
@@ -59,6 +62,9 @@ pub fn call(regs: u64, task: u64) -> Option<Call> {
             310 | 311 | 539 | 540 => Call::Memory,
             425 => Call::Ring,
             9 => Call::Map,
+            41 => Call::Socket,
+            53 => Call::Pair,
+            42 => Call::Connect,
             _ => return None,
         })
     }

@@ -6,18 +6,12 @@ use aya_ebpf::{
 };
 use monitor_common::{facility::Facility, hook::Hook};
 
-use super::{change, map, mount, open, ptrace, ring};
+use super::{change, map, mount, open, ptrace, ring, socket, unix};
 use crate::{
     arch::{self, Call},
-    offsets::HOOKS_ON,
+    offsets::on,
     watch,
 };
-
-/// Whether a family's part is wanted: known at load, so that the verifier drops what is not.
-#[inline(always)]
-fn on(hook: Hook) -> bool {
-    HOOKS_ON.load() & 1 << hook as u64 != 0
-}
 
 /// Sees: the end of every system call; acts on those that a family asks for.
 /// Why here: the kernel's own objects (a file in the descriptor table) are there, so that no user
@@ -68,6 +62,11 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
             [argument(2), argument(3), argument(4)],
             result,
         ),
+        Some(Call::Socket) if on(Hook::SocketExit) => socket::socket_exit(member, task, result),
+        Some(Call::Pair) if on(Hook::SocketExit) => socket::pair_exit(member, argument(0), result),
+        Some(Call::Connect) if on(Hook::UnixExit) => {
+            unix::unix_exit(member, task, argument(0), result)
+        }
         _ => {}
     }
     0

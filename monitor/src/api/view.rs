@@ -83,6 +83,9 @@ pub struct Member {
     pub exe: String,
     /// It was here before the daemon.
     pub adopted: bool,
+    /// Connections and open files that it had when it was made a member.
+    #[serde(default)]
+    pub found: Vec<String>,
 }
 
 /// Subjects that were learned.
@@ -157,7 +160,7 @@ pub struct Event {
     pub role: String,
     /// Its phase.
     pub phase: String,
-    /// `connect`, `send`, `open`, `change`, `map`, `exec`, `facility`, `fork`, `exit`, `phase`.
+    /// The kind of fact, as in docs/events.md.
     pub kind: String,
     /// Destination or path; empty for events of processes.
     pub subject: String,
@@ -168,6 +171,18 @@ pub struct Event {
     /// `load` or `reload`: a large file was mapped before, or while, the process serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
+    /// User of a peer on this host who connected; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_uid: Option<u32>,
+    /// Name that the workload was given the address for, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the kind has besides its subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<serde_json::Value>,
+    /// What is odd about it, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Who.
     pub process: ProcessInfo,
 }

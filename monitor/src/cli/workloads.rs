@@ -85,6 +85,7 @@ mod tests {
                 phase: "serve".into(),
                 exe: "/usr/bin/node".into(),
                 adopted: true,
+                found: vec![],
             }],
             baseline: BaselineSize {
                 destinations: 1,

@@ -83,6 +83,7 @@ impl Backend for Engine {
                     phase: phase_name(p.scope.phase).into(),
                     exe: p.info.exe.clone(),
                     adopted: p.info.adopted,
+                    found: p.had.clone(),
                 })
                 .collect();
             members.sort_by_key(|m| m.pid);
@@ -206,7 +207,7 @@ impl Backend for Engine {
     }
 
     fn end_recording(&self, reason: &str, peer: Peer) -> Result<(), Refusal> {
-        self.may_change(peer, "end a recording")?;
+        self.may_change(peer, "only root may end a recording; run this as root")?;
         Self::end_recording(self, reason);
         Ok(())
     }
@@ -240,6 +241,7 @@ impl Source for Engine {
             self.metrics.set_mode(&workload, mode);
         }
         self.measure_baseline();
+        self.measure_traffic();
         if let Ok(backlog) = self.store.backlog(SINK) {
             self.metrics.set_backlog(SINK, backlog);
         }

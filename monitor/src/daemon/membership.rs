@@ -115,7 +115,8 @@ impl Engine {
             }
         }
         if let Some(scope) = self.classes.scope(given) {
-            self.state().processes.adopt(*pid, scope);
+            self.state().processes.adopt(*pid, scope.clone());
+            self.look_into(*pid, given, scope);
         }
         tracing::info!("adopted process {pid} into {workload}");
     }
@@ -141,6 +142,8 @@ impl Engine {
             }
             if class & TICKET == 0 {
                 self.state().processes.adopt(*pid, scope);
+                // The earlier daemon has told what there was; its marks are in maps of its own.
+                self.own_sockets(*pid, *class);
             }
             taken += 1;
         }

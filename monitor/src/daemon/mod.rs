@@ -9,6 +9,7 @@ pub mod classes;
 mod clock;
 mod counts;
 pub mod engine;
+mod found;
 pub mod guard;
 mod launch;
 mod membership;
@@ -20,6 +21,7 @@ mod recorder;
 pub mod replay;
 mod state;
 pub mod threads;
+mod traffic;
 mod waiting;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

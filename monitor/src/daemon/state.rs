@@ -10,8 +10,9 @@ use monitor_common::{
 use slmguard_core::{
     alert::{Alert, AlertContext, ProcessInfo},
     baseline::{Baseline, Row},
-    decide::decide,
+    decide::{decide, name_it},
     decision::{Decision, Outcome},
+    names::NameTable,
     observation::{Fact, Observation, Scope},
     recording::Record,
     time::rfc3339,
@@ -48,6 +49,8 @@ pub struct Standing {
 pub struct State {
     /// What was learned.
     pub baseline: Baseline,
+    /// Names that workloads were given addresses for.
+    pub names: NameTable,
     /// Members.
     pub processes: ProcessTable,
     /// Workloads of the configuration.
@@ -98,6 +101,16 @@ impl Outline {
             verdict: verdict_name(seen.verdict).into(),
             count: seen.count,
             stage: seen.stage().map(|phase| phase_name(phase).into()),
+            peer_uid: match seen.fact {
+                Fact::Accept { uid, .. } => uid,
+                _ => None,
+            },
+            name: self.decision.name.clone(),
+            detail: seen.fact.detail(),
+            note: match seen.fact {
+                Fact::Hello { .. } => self.decision.reasons.first().cloned(),
+                _ => None,
+            },
             process: self.process.clone(),
         }
     }
@@ -130,6 +143,7 @@ impl State {
         };
         Self {
             baseline,
+            names: NameTable::default(),
             processes,
             workloads: workloads
                 .into_iter()
@@ -150,12 +164,32 @@ impl State {
         let process = self.processes.observe(&observation);
         self.count_episode(&observation);
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
-        let decision = decide(observation, &self.baseline);
+        let mut decision = decide(observation, &self.baseline);
+        self.name(&mut decision);
         self.learn(&decision);
         Outline {
             decision,
             process,
             policy_version,
+        }
+    }
+
+    /// Learns the names of an answer, and says by what name an address goes.
+    fn name(&mut self, decision: &mut Decision) {
+        let seen = &decision.observation;
+        let workload = &seen.scope.workload;
+        if let Fact::Answer {
+            lookup, addresses, ..
+        } = &seen.fact
+        {
+            for (address, ttl) in addresses {
+                self.names
+                    .learn(workload, &lookup.name, *address, *ttl, seen.time);
+            }
+        }
+        if let Some(address) = seen.fact.address() {
+            let names = self.names.of(workload, address, seen.time);
+            name_it(decision, &names);
         }
     }
 

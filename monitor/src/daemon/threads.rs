@@ -21,7 +21,7 @@ use std::{
 
 use slmguard_core::{decode::decode, observation::Observation};
 
-use super::{counts::Counts, engine::SharedEngine, recorder::Raw, waiting::Waiting};
+use super::{counts::Counts, engine::SharedEngine, recorder::Raw, traffic::Told, waiting::Waiting};
 use crate::{
     enrich::cgroup::Cgroups,
     export::jsonl::{JsonLines, SINK},
@@ -338,8 +338,9 @@ impl Due {
 
 /// The keeper's thread.
 fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
-    let mut counts = Counts::default();
-    let [mut save, mut enrol, mut count, mut publish] = [1, 5, 10, 30].map(Due::every);
+    let (mut counts, mut told) = (Counts::default(), Told::default());
+    let [mut save, mut flows, mut enrol, mut count, mut publish] =
+        [1, 3, 5, 10, 30].map(Due::every);
     while !stop.load(Ordering::Relaxed) {
         if save.now() {
             let problem = engine.save_baseline().err();
@@ -347,6 +348,9 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
                 "baseline",
                 problem.map(|e| format!("what is learned cannot be saved: {e}")),
             );
+        }
+        if flows.now() {
+            engine.tell_flows(&mut told);
         }
         if enrol.now() {
             let problem = engine.refresh_enrolment(cgroups).err();

@@ -34,6 +34,8 @@ pub struct Process {
     pub scope: Scope,
     /// When it ended, nanoseconds since the epoch.
     pub ended: Option<u64>,
+    /// What it had when it was made a member: subjects of connections and open files.
+    pub had: Vec<String>,
 }
 
 /// The table.
@@ -71,6 +73,10 @@ impl ProcessTable {
     /// Takes note of what an observation says about processes, and returns who did it.
     pub fn observe(&mut self, observation: &Observation) -> ProcessInfo {
         let pid = observation.process.pid;
+        if let Fact::Caller { .. } = observation.fact {
+            // Not a member: looked at and forgotten.
+            return self.describe(observation);
+        }
         self.ensure(observation);
         match &observation.fact {
             Fact::Fork { child } => self.fork(observation, *child),
@@ -127,6 +133,7 @@ impl ProcessTable {
             info,
             scope,
             ended: None,
+            had: vec![],
         };
         self.found.push(process.clone());
         self.processes.insert(process.info.pid, process);
@@ -138,9 +145,21 @@ impl ProcessTable {
         std::mem::take(&mut self.found)
     }
 
+    /// A process in the table, living or ended.
+    pub fn get(&self, pid: u32) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
     /// Everything in the table, in no particular order.
     pub fn all(&self) -> impl Iterator<Item = &Process> {
         self.processes.values()
+    }
+
+    /// What a process had when it was made a member.
+    pub fn set_had(&mut self, pid: u32, had: Vec<String>) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.had = had;
+        }
     }
 
     /// Enters a member that no event told about.
@@ -205,6 +224,13 @@ impl ProcessTable {
         {
             return;
         }
+        let info = self.describe(observation);
+        self.enter(info, observation.scope.clone());
+    }
+
+    /// The process of an observation, whether or not it still lives.
+    fn describe(&mut self, observation: &Observation) -> ProcessInfo {
+        let key = observation.process;
         let mut info = self.read(key);
         info.uid = observation.uid;
         if info.exe.is_empty() {
@@ -215,7 +241,7 @@ impl ProcessTable {
             Some(path) => escape(path.as_bytes()),
             None => format!("#{}", observation.cgroup),
         };
-        self.enter(info, observation.scope.clone());
+        info
     }
 
     fn fork(&mut self, observation: &Observation, child: ProcessKey) {
@@ -242,6 +268,7 @@ impl ProcessTable {
                 info,
                 scope,
                 ended: None,
+                had: vec![],
             },
         );
         self.make_room();

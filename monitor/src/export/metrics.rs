@@ -14,6 +14,7 @@ use monitor_common::{
     event::Verdict,
     hook::{Hook, HookCounters},
     limits::{OBSERVATION_RING_BYTES, VERDICT_RING_BYTES},
+    socket::Traffic,
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -30,9 +31,12 @@ use super::process;
 /// Workloads with series of their own; further ones share `_other`.
 pub const MAX_WORKLOADS: usize = 100;
 /// Kinds of events that decisions and alerts are about.
-const KINDS: [&str; 4] = ["connect", "send", "open", "exec"];
+const KINDS: [&str; 6] = ["connect", "send", "open", "exec", "query", "found"];
 /// Kinds of events.
-const EVENT_KINDS: [&str; 7] = ["fork", "exit", "phase", "connect", "send", "open", "exec"];
+const EVENT_KINDS: [&str; 12] = [
+    "fork", "exit", "phase", "connect", "send", "open", "exec", "flow", "query", "answer", "hello",
+    "found",
+];
 const VERDICTS: [Verdict; 6] = [
     Verdict::Known,
     Verdict::New,
@@ -63,6 +67,7 @@ labels! {
     HookLabel { hook: &'static str }
     RingLabel { ring: &'static str }
     WorkloadLabel { workload: String }
+    TrafficLabels { workload: String, direction: &'static str }
     DecisionLabels { workload: String, kind: &'static str, verdict: &'static str }
     AlertLabels { workload: String, kind: &'static str, severity: &'static str }
     ModeLabels { workload: String, mode: &'static str }
@@ -95,6 +100,9 @@ pub struct Metrics {
     modes: Family<ModeLabels, Gauge>,
     baseline: Family<BaselineLabels, Gauge>,
     processes: Family<WorkloadLabel, Gauge>,
+    traffic: Family<TrafficLabels, Counter>,
+    connections: Family<WorkloadLabel, Gauge>,
+    disbelieved: Family<WorkloadLabel, Counter>,
     deliveries: Family<DeliveryLabels, Counter>,
     backlog: Family<SinkLabel, Gauge>,
     degraded: Gauge,
@@ -206,6 +214,18 @@ impl Metrics {
                 "slmguard_workload_processes",
                 "Living processes of a workload"
             ),
+            traffic: declare!(
+                "slmguard_workload_traffic_bytes",
+                "Payload bytes of connections that ended, and of datagrams"
+            ),
+            connections: declare!(
+                "slmguard_workload_connections_open",
+                "TCP connections that were established and have not ended"
+            ),
+            disbelieved: declare!(
+                "slmguard_dns_answers_disbelieved",
+                "DNS answers without a question, or that could not be read"
+            ),
             deliveries: declare!("slmguard_sink_deliveries", "Alerts handed to a sink"),
             backlog: declare!(
                 "slmguard_sink_backlog_events",
@@ -244,6 +264,7 @@ impl Metrics {
         for workload in self.workloads.clone() {
             self.set_mode(&workload, Mode::Learn);
             self.set_processes(&workload, 0);
+            self.set_traffic(&workload, &Traffic::default());
             for family in Behaviour::ALL {
                 self.set_baseline(&workload, family, 0);
             }
@@ -386,6 +407,30 @@ impl Metrics {
             workload: self.workload(workload),
         };
         self.processes.get_or_create(&label).set(whole(processes));
+    }
+
+    /// What the kernel counted of a workload's traffic, in all.
+    pub fn set_traffic(&self, workload: &str, traffic: &Traffic) {
+        let workload = self.workload(workload);
+        for (direction, bytes) in [("out", traffic.sent), ("in", traffic.received)] {
+            let labels = TrafficLabels {
+                workload: workload.clone(),
+                direction,
+            };
+            self.traffic
+                .get_or_create(&labels)
+                .inner()
+                .store(bytes, Ordering::Relaxed);
+        }
+        let label = WorkloadLabel { workload };
+        let open = traffic.opened.saturating_sub(traffic.closed);
+        self.connections
+            .get_or_create(&label)
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.disbelieved
+            .get_or_create(&label)
+            .inner()
+            .store(traffic.disbelieved, Ordering::Relaxed);
     }
 
     /// A sink took alerts, or failed to.

@@ -1,11 +1,14 @@
 //! Attaching: every hook of the table that belongs to the tier, each with its reason where it
 //! cannot be.
 
-use std::{fs::File, path::Path};
+use std::{collections::BTreeMap, fs::File, path::Path};
 
 use aya::{
     Ebpf,
-    programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, Lsm, RawTracePoint, links::FdLink},
+    programs::{
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, Lsm,
+        RawTracePoint, SockOps, links::FdLink,
+    },
 };
 
 use super::{
@@ -14,7 +17,7 @@ use super::{
     load::{Loaded, brief, program},
     pins::Instance,
     preflight::Facts,
-    table::{Attach, Row, SYS_EXIT, TABLE},
+    table::{Attach, Row, SOCK_OPS, SYS_EXIT, TABLE},
 };
 
 /// What came of it.
@@ -45,7 +48,7 @@ pub fn attach(
         status: vec![],
         links: vec![],
     };
-    let mut sys_exit: Option<Result<(), String>> = None;
+    let mut shared: BTreeMap<&str, Result<(), String>> = BTreeMap::new();
     for row in &TABLE {
         let mut status = HookStatus {
             id: row.hook,
@@ -65,9 +68,9 @@ pub fn attach(
             no_lsm.unwrap_or(why)
         });
         if status.reason.is_none() {
-            let done = match (row.attach, &sys_exit) {
-                (Attach::SysExit, Some(done)) => done.clone(),
-                _ => match attach_one(&mut loaded.object, row, &cgroup) {
+            let done = match shared.get(program_name(row)) {
+                Some(done) => done.clone(),
+                None => match attach_one(&mut loaded.object, row, &cgroup) {
                     Ok(link) => {
                         keep(program_name(row), link, pins, &mut all.links)?;
                         Ok(())
@@ -75,8 +78,8 @@ pub fn attach(
                     Err(why) => Err(why),
                 },
             };
-            if row.attach == Attach::SysExit {
-                sys_exit = Some(done.clone());
+            if let Some(program) = row.attach.shared() {
+                shared.insert(program, done.clone());
             }
             status.attached = done.is_ok();
             status.reason = done.err();
@@ -101,10 +104,7 @@ pub fn attach(
 
 /// Name of the program that a hook is, or is a part of.
 pub fn program_name(row: &Row) -> &'static str {
-    match row.attach {
-        Attach::SysExit => SYS_EXIT,
-        _ => row.name,
-    }
+    row.attach.shared().unwrap_or(row.name)
 }
 
 /// Why a hook is not even tried.
@@ -168,6 +168,11 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
             let link = p.take_link(id).map_err(|e| brief(&e))?;
             Ok(FdLink::from(link))
         }
+        Attach::SockOps => {
+            let p: &mut SockOps = program(loaded, SOCK_OPS).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            go!(p, p.attach(cgroup, CgroupAttachMode::Single))
+        }
         Attach::CgroupSockAddr => {
             let p: &mut CgroupSockAddr = program(loaded, row.name).map_err(text)?;
             p.load().map_err(|e| brief(&e))?;
@@ -175,6 +180,19 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
         }
         Attach::CgroupSock => {
             let p: &mut CgroupSock = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            go!(p, p.attach(cgroup, CgroupAttachMode::Single))
+        }
+        Attach::CgroupSkb => {
+            let p: &mut CgroupSkb = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            let way = p
+                .expected_attach_type()
+                .unwrap_or(CgroupSkbAttachType::Egress);
+            go!(p, p.attach(cgroup, way, CgroupAttachMode::Single))
+        }
+        Attach::CgroupSockOps => {
+            let p: &mut SockOps = program(loaded, row.name).map_err(text)?;
             p.load().map_err(|e| brief(&e))?;
             go!(p, p.attach(cgroup, CgroupAttachMode::Single))
         }

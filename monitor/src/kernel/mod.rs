@@ -16,6 +16,7 @@ pub mod preflight;
 pub mod probe;
 mod ring;
 mod selftest;
+mod sockets;
 pub mod table;
 
 use std::{
@@ -24,7 +25,7 @@ use std::{
 };
 
 use aya::{
-    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, SkStorage},
     programs::links::FdLink,
 };
 use monitor_common::{
@@ -34,10 +35,12 @@ use monitor_common::{
     hook::{HOOKS, Hook, HookCounters},
     limits::{MAX_CLASSES, MAX_PIDS},
     seen::{Seen, SeenKey},
+    socket::{FlowKey, FlowSum, Owner, Traffic},
 };
 
 pub use error::KernelError;
 pub use ring::Rings;
+pub use sockets::FoundSocket;
 pub use table::HookStatus;
 
 use mmap::Mapped;
@@ -137,6 +140,9 @@ pub struct Kernel {
     arguments: HashMap<MapData, Plain<ArgumentKey>, u64>,
     seen: HashMap<MapData, Plain<SeenKey>, Plain<Seen>>,
     counters: PerCpuArray<MapData, Plain<HookCounters>>,
+    sockets: SkStorage<MapData, Plain<Owner>>,
+    flows: HashMap<MapData, Plain<FlowKey>, Plain<FlowSum>>,
+    traffic: Array<MapData, Plain<Traffic>>,
     policies: policy::Policies,
     programs: cost::Programs,
     /// Held while nothing is pinned; dropping them detaches.
@@ -232,6 +238,12 @@ impl Kernel {
                 .map_err(KernelError::map("SEEN"))?,
             counters: PerCpuArray::try_from(take(&mut loaded, "COUNTERS")?)
                 .map_err(KernelError::map("COUNTERS"))?,
+            sockets: SkStorage::try_from(take(&mut loaded, "SOCKETS")?)
+                .map_err(KernelError::map("SOCKETS"))?,
+            flows: HashMap::try_from(take(&mut loaded, "FLOWS")?)
+                .map_err(KernelError::map("FLOWS"))?,
+            traffic: Array::try_from(take(&mut loaded, "TRAFFIC")?)
+                .map_err(KernelError::map("TRAFFIC"))?,
             policies: policy::Policies::new(
                 take(&mut loaded, "POLICIES")?,
                 take(&mut loaded, "DESTINATIONS")?,

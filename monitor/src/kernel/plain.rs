@@ -6,10 +6,12 @@ use monitor_common::{
     enrol::{ArgumentKey, ExecutableKey, ExecutableRules},
     hash::HashKey,
     hook::HookCounters,
+    listener::{Listener, ListenerKey},
     name::NameKey,
     offsets::Offsets,
     path::{PolicyRoot, State, TransitionKey},
     seen::{Seen, SeenKey},
+    socket::{FlowKey, FlowSum, Owner, Traffic},
 };
 
 /// A value of the ABI as a map value or key.
@@ -34,6 +36,8 @@ plain!(
     ExecutableRules,
     HashKey,
     HookCounters,
+    Listener,
+    ListenerKey,
     NameKey,
     Offsets,
     PolicyRoot,
@@ -41,4 +45,8 @@ plain!(
     TransitionKey,
     Seen,
     SeenKey,
+    FlowKey,
+    FlowSum,
+    Owner,
+    Traffic,
 );
