@@ -60,6 +60,15 @@ facilities! {
     SourceRoute = 14, "source-route";
     /// bpf(2).
     Bpf = 15, "bpf";
+    /// Opening files and changing names through an io_uring, which the cgroup tier cannot judge by
+    /// their paths. Never learned: only an operator can allow it.
+    IoUringFiles = 16, "io_uring:files";
+    /// Adding names (mkdir, mknod, symlink), on the cgroup tier, which cannot tell which.
+    NamesAdd = 17, "names:add";
+    /// Moving names and giving files further ones (rename, link), likewise.
+    NamesMove = 18, "names:move";
+    /// Removing names (unlink, rmdir) and cutting files by name (truncate), likewise.
+    NamesRemove = 19, "names:remove";
 }
 
 impl Facility {
@@ -81,6 +90,9 @@ pub const INVARIANT_FACILITIES: u64 = Facility::Raw.bit()
     | Facility::Ptrace.bit()
     | Facility::ProcessMemory.bit()
     | Facility::Bpf.bit();
+
+/// What is allowed only where an operator says so, never because it was seen.
+pub const UNLEARNABLE_FACILITIES: u64 = Facility::IoUringFiles.bit();
 
 #[cfg(test)]
 mod tests {

@@ -32,9 +32,9 @@ hooks! {
     ProcessExec = "process_exec",
     /// raw tracepoint `sched_process_exit`.
     ProcessExit = "process_exit",
-    /// cgroup `post_bind4`.
+    /// cgroup `bind4`.
     Bind4 = "bind4",
-    /// cgroup `post_bind6`.
+    /// cgroup `bind6`.
     Bind6 = "bind6",
     /// cgroup `connect4`.
     Connect4 = "connect4",
@@ -54,6 +54,74 @@ hooks! {
     LsmConnect = "lsm_connect",
     /// LSM `socket_sendmsg`.
     LsmSendmsg = "lsm_sendmsg",
+    /// LSM `path_unlink`.
+    LsmUnlink = "lsm_unlink",
+    /// LSM `path_rmdir`.
+    LsmRmdir = "lsm_rmdir",
+    /// LSM `path_rename`.
+    LsmRename = "lsm_rename",
+    /// LSM `path_link`.
+    LsmLink = "lsm_link",
+    /// LSM `path_truncate`.
+    LsmTruncate = "lsm_truncate",
+    /// LSM `path_symlink`.
+    LsmSymlink = "lsm_symlink",
+    /// LSM `path_mkdir`.
+    LsmMkdir = "lsm_mkdir",
+    /// LSM `path_mknod`.
+    LsmMknod = "lsm_mknod",
+    /// raw tracepoint `sys_exit`: names added, moved and removed.
+    NamesExit = "names_exit",
+    /// LSM `sb_mount`.
+    LsmMount = "lsm_mount",
+    /// LSM `move_mount`.
+    LsmMoveMount = "lsm_move_mount",
+    /// LSM `sb_umount`.
+    LsmUmount = "lsm_umount",
+    /// LSM `sb_pivotroot`.
+    LsmPivotRoot = "lsm_pivot_root",
+    /// LSM `userns_create`.
+    LsmUserNamespace = "lsm_user_namespace",
+    /// raw tracepoint `sys_exit`: mounts and namespaces.
+    MountExit = "mount_exit",
+    /// LSM `ptrace_access_check`.
+    LsmPtrace = "lsm_ptrace",
+    /// LSM `ptrace_traceme`.
+    LsmTraceme = "lsm_traceme",
+    /// raw tracepoint `sys_exit`: other processes.
+    PtraceExit = "ptrace_exit",
+    /// LSM `inode_init_security_anon`.
+    LsmRing = "lsm_ring",
+    /// raw tracepoint `sys_exit`: io_uring_setup.
+    RingExit = "ring_exit",
+    /// raw tracepoint `io_uring_submit_req`.
+    RingSubmit = "ring_submit",
+    /// LSM `mmap_file`.
+    LsmMap = "lsm_map",
+    /// raw tracepoint `sys_exit`: mmap.
+    MapExit = "map_exit",
+    /// cgroup `sock_ops`, when a TCP socket begins to listen.
+    TcpListen = "tcp_listen",
+    /// cgroup `sock_ops`, when a TCP socket connects.
+    TcpCaller = "tcp_caller",
+    /// cgroup `sock_release`.
+    ListenRelease = "listen_release",
+    /// cgroup `sock_ops`, when a TCP connection has come in.
+    TcpAccept = "tcp_accept",
+    /// LSM `socket_listen`.
+    LsmListen = "lsm_listen",
+    /// cgroup `sock_create`.
+    SockCreate = "sock_create",
+    /// LSM `socket_create`.
+    LsmSocket = "lsm_socket",
+    /// raw tracepoint `sys_exit`: socket, socketpair.
+    SocketExit = "socket_exit",
+    /// LSM `unix_stream_connect`.
+    LsmUnixConnect = "lsm_unix_connect",
+    /// LSM `unix_may_send`.
+    LsmUnixSend = "lsm_unix_send",
+    /// raw tracepoint `sys_exit`: connect.
+    UnixExit = "unix_exit",
     /// cgroup `sock_create`: whose a socket is.
     SocketOwner = "socket_owner",
     /// cgroup `sock_ops`.

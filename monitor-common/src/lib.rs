@@ -16,6 +16,7 @@ pub mod facility;
 pub mod hash;
 pub mod hook;
 pub mod limits;
+pub mod listener;
 pub mod name;
 pub mod offsets;
 pub mod path;

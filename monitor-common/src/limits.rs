@@ -16,6 +16,8 @@ pub const MAX_DESTINATIONS: u32 = 65_536;
 pub const MAX_TRANSITIONS: u32 = 262_144;
 /// Names (abstract unix sockets) over all policies.
 pub const MAX_NAMES: u32 = 16_384;
+/// Ports that members listen on.
+pub const MAX_LISTENERS: u32 = 4096;
 /// Executables that can start a workload.
 pub const MAX_EXECUTABLES: u32 = 1024;
 /// Arguments that can start a workload, over all executables.
@@ -28,6 +30,8 @@ pub const VERDICT_RING_BYTES: u32 = 512 << 10;
 pub const OBSERVATION_RING_BYTES: u32 = 4 << 20;
 /// Components of a path that are looked at; a deeper path is treated as not allowed.
 pub const MAX_DEPTH: u32 = 128;
+/// Bytes from which on a file that is mapped counts as large: as models are, and few others.
+pub const LARGE_FILE: u64 = 1 << 20;
 /// Bytes of a path that travel with an event; the part nearest the root is cut first.
 pub const EVENT_PATH: usize = 1024;
 /// Bytes of an argument vector that travel with an event and that enrolment looks at.

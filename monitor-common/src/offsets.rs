@@ -126,6 +126,68 @@ offsets! {
     socket_sk = "socket.sk",
     /// IP protocol of a socket.
     sk_protocol = "sock.sk_protocol",
+    /// Inode of a name; null where it leads to nothing.
+    dentry_inode = "dentry.d_inode",
+    /// File system of a name.
+    dentry_sb = "dentry.d_sb",
+    /// Bytes of a file.
+    inode_size = "inode.i_size",
+    /// Tasks that a task traces.
+    task_ptraced = "task_struct.ptraced",
+    /// Link of a traced task in that list.
+    task_ptrace_entry = "task_struct.ptrace_entry",
+    /// Tracer, or parent.
+    task_parent = "task_struct.parent",
+    /// Parent, whoever traces.
+    task_real_parent = "task_struct.real_parent",
+    /// The `struct pid` of a task.
+    task_thread_pid = "task_struct.thread_pid",
+    /// Credentials.
+    task_cred = "task_struct.cred",
+    /// User namespace of credentials.
+    cred_user_ns = "cred.user_ns",
+    /// Depth of the pid namespace that a `struct pid` was made in.
+    pid_level = "pid.level",
+    /// Numbers of a `struct pid`, one per namespace from the initial one on.
+    pid_numbers = "pid.numbers",
+    /// Operation of an io_uring request.
+    ring_opcode = "io_kiocb.opcode",
+    /// Its own part; a kernel that has it hands requests to the tracepoint of their submission.
+    ring_command = "io_kiocb.cmd",
+    /// Local port of a socket, host byte order.
+    sk_num = "sock.__sk_common.skc_num",
+    /// Address family of a socket.
+    sk_family = "sock.__sk_common.skc_family",
+    /// SOCK_STREAM and the like.
+    sk_type = "sock.sk_type",
+    /// What a file's driver keeps: of a socket's file, the socket.
+    file_private = "file.private_data",
+    /// Where a unix socket lies in the file system.
+    unix_path = "unix_sock.path",
+    /// Name of a unix socket.
+    unix_address = "unix_sock.addr",
+    /// Who a unix socket is connected to.
+    unix_peer = "unix_sock.peer",
+    /// Bytes of a unix address, its family among them.
+    unix_address_length = "unix_address.len",
+    /// The address itself.
+    unix_address_name = "unix_address.name",
+    /// Thread id.
+    task_pid = "task_struct.pid",
+    /// Name of a thread.
+    task_comm = "task_struct.comm",
+    /// User of credentials, in the initial user namespace.
+    cred_uid = "cred.uid",
+    /// Control groups of a task.
+    task_cgroups = "task_struct.cgroups",
+    /// Control group of the second version.
+    css_set_cgroup = "css_set.dfl_cgrp",
+    /// Directory of a control group.
+    cgroup_node = "cgroup.kn",
+    /// Its number.
+    node_id = "kernfs_node.id",
+    /// Program that an address space belongs to.
+    mm_exe_file = "mm_struct.exe_file",
     /// Flags of a socket: tells whether the peer has ended.
     sk_flags = "sock_common.skc_flags",
     /// Payload bytes of a TCP connection that were sent, repeated ones too.
@@ -148,10 +210,7 @@ mod tests {
             assert!(o.set(name, i as u32), "{name}");
             assert!(path.contains('.'), "{path}");
         }
-        assert_eq!(
-            (o.task_tgid, o.tcp_bytes_received as usize),
-            (0, Offsets::PATHS.len() - 1)
-        );
+        assert_eq!((o.task_tgid, o.task_leader, o.task_start), (0, 1, 2));
         assert!(!o.set("no_such_member", 1));
     }
 }

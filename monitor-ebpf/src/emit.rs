@@ -146,26 +146,70 @@ pub fn start_time(task: u64) -> u64 {
     }
 }
 
-/// Fills every byte of a header.
+/// The part of a header that names the process.
+#[derive(Clone, Copy)]
+pub struct Who {
+    pub start_time: u64,
+    pub cgroup: u64,
+    pub tgid: u32,
+    pub pid: u32,
+    pub uid: u32,
+    pub comm: [u8; 16],
+}
+
+/// The current process.
 #[inline(always)]
-pub fn header(s: &Subject, count: u64, length: u32) -> Header {
+fn me() -> Who {
     let id = bpf_get_current_pid_tgid();
     // SAFETY: helpers without arguments.
-    let (time, cgroup, task) = unsafe {
-        (
-            bpf_ktime_get_ns(),
-            bpf_get_current_cgroup_id(),
-            bpf_get_current_task(),
-        )
-    };
-    Header {
-        time,
+    let (cgroup, task) = unsafe { (bpf_get_current_cgroup_id(), bpf_get_current_task()) };
+    Who {
         start_time: start_time(task),
         cgroup,
-        count,
         tgid: (id >> 32) as u32,
         pid: id as u32,
         uid: bpf_get_current_uid_gid() as u32,
+        comm: bpf_get_current_comm().unwrap_or([0; 16]),
+    }
+}
+
+/// The current process in programs that lack the helpers for it: read from its task.
+#[inline(always)]
+pub fn who(task: u64) -> Option<Who> {
+    let o = OFFSETS.load();
+    let cred = read::<u64>(task, o.task_cred)?;
+    let groups = read::<u64>(task, o.task_cgroups)?;
+    let cgroup = read::<u64>(groups, o.css_set_cgroup)
+        .and_then(|group| read::<u64>(group, o.cgroup_node))
+        .and_then(|node| read::<u64>(node, o.node_id));
+    Some(Who {
+        start_time: start_time(task),
+        cgroup: cgroup?,
+        tgid: read::<u32>(task, o.task_tgid)?,
+        pid: read::<u32>(task, o.task_pid)?,
+        uid: read::<u32>(cred, o.cred_uid)?,
+        comm: read::<[u8; 16]>(task, o.task_comm)?,
+    })
+}
+
+/// Fills every byte of a header about the current process.
+#[inline(always)]
+pub fn header(s: &Subject, count: u64, length: u32) -> Header {
+    header_of(s, count, length, &me())
+}
+
+/// Fills every byte of a header.
+#[inline(always)]
+pub fn header_of(s: &Subject, count: u64, length: u32, who: &Who) -> Header {
+    Header {
+        // SAFETY: a helper without arguments.
+        time: unsafe { bpf_ktime_get_ns() },
+        start_time: who.start_time,
+        cgroup: who.cgroup,
+        count,
+        tgid: who.tgid,
+        pid: who.pid,
+        uid: who.uid,
         policy: s.control.policy(),
         length,
         class: s.class,
@@ -176,7 +220,7 @@ pub fn header(s: &Subject, count: u64, length: u32) -> Header {
         family: s.family as u8,
         mode: s.control.mode_bits(s.family),
         zero: 0,
-        comm: bpf_get_current_comm().unwrap_or([0; 16]),
+        comm: who.comm,
     }
 }
 

@@ -15,6 +15,7 @@ mod dns;
 mod emit;
 mod endpoint;
 mod enrol;
+mod facility;
 mod flow;
 mod hello;
 mod hooks;

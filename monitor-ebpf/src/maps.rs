@@ -20,6 +20,7 @@ use monitor_common::{
     enrol::{ArgumentBits, ArgumentKey, ExecutableKey, ExecutableRules},
     hook::{HOOKS, HookCounters},
     limits::*,
+    listener::{CallKey, Listener, ListenerKey},
     name::NameKey,
     path::{PolicyRoot, State, TransitionKey},
     seen::{Seen, SeenKey},
@@ -58,6 +59,23 @@ pub static DESTINATIONS: LpmTrie<DestinationKey, u32> =
 /// Names of every policy: abstract unix sockets.
 #[map]
 pub static NAMES: HashMap<NameKey, u32> = HashMap::with_max_entries(MAX_NAMES, BPF_F_NO_PREALLOC);
+
+/// Ports that members listen on.
+#[map]
+pub static LISTENERS: HashMap<ListenerKey, Listener> =
+    HashMap::with_max_entries(MAX_LISTENERS, BPF_F_NO_PREALLOC);
+
+/// The sockets that are counted in [`LISTENERS`], by cookie.
+#[map]
+pub static LISTENING: LruHashMap<u64, ListenerKey> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
+
+/// TCP sockets of members whose local end was judged when they bound, by cookie.
+#[map]
+pub static BOUND: LruHashMap<u64, u8> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
+
+/// Users who are calling a member's port from this host.
+#[map]
+pub static CALLS: LruHashMap<CallKey, u32> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
 
 /// Edges of every path automaton.
 #[map]

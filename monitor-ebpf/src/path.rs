@@ -1,4 +1,4 @@
-//! Paths: from a `struct file` to its path's hashes, through the automata of policy and
+//! Paths: from a file or a name to its path's hashes, through the automata of policy and
 //! invariants, and to text for an event.
 //!
 //! The walk goes from the leaf to the root of the mount namespace over dentries and mounts, as
@@ -64,16 +64,29 @@ pub struct Scratch {
     pub argument_full: u64,
     pub argument_base: u64,
     pub argument_bits: u64,
+    /// The name that was looked at last, and what is made of it: kept here, because what the
+    /// verifier does not track cannot multiply its states.
+    pub found: FileId,
+    pub permissions: Permissions,
     /// Where open and exec events are built.
     pub event: ExecEvent,
     /// The last name written may reach behind the path.
     spill: [u8; 256],
 }
 
-/// File, its inode, its device: what an event says of it.
+/// A name: a dentry, seen through a mount.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// `struct vfsmount`
+    pub mount: u64,
+    pub dentry: u64,
+}
+
+/// A file's name, inode and device: what an event says of it.
 #[derive(Clone, Copy)]
 pub struct FileId {
-    pub file: u64,
+    pub place: Place,
+    /// 0 where the name leads to nothing yet.
     pub inode: u64,
     pub device: u64,
     pub number: u64,
@@ -91,6 +104,9 @@ pub struct Permissions {
     /// The file lies in a layer of overlayfs, on the kernel's private mount of it. Nobody opens
     /// that by path: overlayfs does, behind a file of its own that was judged before.
     pub layer: bool,
+    /// State of the deny automaton behind the path: below names that lead to the same one, the
+    /// same is forbidden.
+    pub deny_state: u32,
 }
 
 const _: () = assert!(MAX_DEPTH == 128 && EVENT_PATH == 1024);
@@ -100,6 +116,18 @@ struct Context {
     scratch: *mut Scratch,
 }
 
+impl Place {
+    /// What a `struct path` at `base + offset` names.
+    #[inline(always)]
+    pub fn of(base: u64, offset: u32) -> Option<Self> {
+        let o = OFFSETS.load();
+        Some(Self {
+            mount: read::<u64>(base, offset + o.path_mnt)?,
+            dentry: read::<u64>(base, offset + o.path_dentry)?,
+        })
+    }
+}
+
 /// Identity of a file; `None` where kernel memory cannot be read.
 #[inline(always)]
 pub fn identify(file: u64) -> Option<FileId> {
@@ -107,21 +135,38 @@ pub fn identify(file: u64) -> Option<FileId> {
     let inode = read::<u64>(file, o.file_inode)?;
     let sb = read::<u64>(inode, o.inode_sb)?;
     Some(FileId {
-        file,
+        place: Place::of(file, o.file_path)?,
         inode,
         device: read::<u32>(sb, o.sb_dev)? as u64,
         number: read::<u64>(inode, o.inode_ino)?,
     })
 }
 
-/// Puts the walk at the leaf of a file's path.
+/// Identity of what a name leads to, if it leads to anything yet; `None` where kernel memory cannot
+/// be read.
 #[inline(always)]
-fn begin(s: &mut Scratch, file: u64) -> Option<()> {
+pub fn identify_name(place: Place) -> Option<FileId> {
     let o = OFFSETS.load();
-    let vfsmount = read::<u64>(file, o.file_path + o.path_mnt)?;
-    s.dentry = read::<u64>(file, o.file_path + o.path_dentry)?;
-    s.root = read::<u64>(vfsmount, o.vfsmount_root)?;
-    s.mount = vfsmount - o.mount_mnt as u64;
+    let inode = read::<u64>(place.dentry, o.dentry_inode)?;
+    let sb = read::<u64>(place.dentry, o.dentry_sb)?;
+    Some(FileId {
+        place,
+        inode,
+        device: read::<u32>(sb, o.sb_dev)? as u64,
+        number: match inode {
+            0 => 0,
+            inode => read::<u64>(inode, o.inode_ino)?,
+        },
+    })
+}
+
+/// Puts the walk at the leaf of a path.
+#[inline(always)]
+fn begin(s: &mut Scratch, place: Place) -> Option<()> {
+    let o = OFFSETS.load();
+    s.dentry = place.dentry;
+    s.root = read::<u64>(place.mount, o.vfsmount_root)?;
+    s.mount = place.mount - o.mount_mnt as u64;
     s.flags = 0;
     Some(())
 }
@@ -174,18 +219,9 @@ fn up(s: &mut Scratch) -> Option<Option<(u64, u64)>> {
     Some(Some((length >> 32, name)))
 }
 
-/// One step of the hashing walk; true stops it.
+/// Hash of a name of at most 255 bytes in kernel memory.
 #[inline(always)]
-fn hash_step(s: &mut Scratch) -> Option<bool> {
-    let Some((length, name)) = up(s)? else {
-        return Some(s.flags != 0);
-    };
-    if s.depth >= MAX_DEPTH {
-        s.flags |= STUCK;
-        return Some(true);
-    }
-    // Masked here, beside its use: the verifier loses a bound that travels through memory.
-    let length = below_256(length);
+fn hash_of(s: &mut Scratch, name: u64, length: u64) -> Option<u64> {
     // SAFETY: at most 255 bytes into a buffer of 264.
     let r = unsafe {
         bpf_probe_read_kernel(
@@ -209,9 +245,43 @@ fn hash_step(s: &mut Scratch) -> Option<bool> {
         }
         sip.word(word);
     }
+    Some(sip.finish())
+}
+
+/// Hash of a name that is no path's.
+#[inline(always)]
+pub fn hash_name(scratch: *mut Scratch, name: u64, length: u64) -> Option<u64> {
+    // SAFETY: the caller checked that the task's storage is there.
+    hash_of(unsafe { &mut *scratch }, name, length)
+}
+
+/// Copies a name of at most 127 bytes to where an event has its path.
+#[inline(always)]
+pub fn copy_name(scratch: *mut Scratch, name: u64, length: u64) -> bool {
+    let length = below_128(length);
+    // SAFETY: the caller checked that the task's storage is there; the path has room for more.
+    unsafe {
+        let text = (&raw mut (*scratch).event.path).cast::<c_void>();
+        bpf_probe_read_kernel(text, length as u32, name as *const c_void) == 0
+    }
+}
+
+/// One step of the hashing walk; true stops it.
+#[inline(always)]
+fn hash_step(s: &mut Scratch) -> Option<bool> {
+    let Some((length, name)) = up(s)? else {
+        return Some(s.flags != 0);
+    };
+    if s.depth >= MAX_DEPTH {
+        s.flags |= STUCK;
+        return Some(true);
+    }
+    // Masked here, beside its use: the verifier loses a bound that travels through memory.
+    let length = below_256(length);
+    let hash = hash_of(s, name, length)?;
     let at = below_128(s.depth as u64) as usize;
     // SAFETY: masked to the array's length.
-    unsafe { *s.components.as_mut_ptr().add(at) = sip.finish() };
+    unsafe { *s.components.as_mut_ptr().add(at) = hash };
     s.depth += 1;
     s.length += length as u32 + 1;
     Some(false)
@@ -287,6 +357,9 @@ unsafe extern "C" fn match_callback(i: u32, context: *mut c_void) -> i64 {
 /// Whose `/proc` directory an inode belongs to, if it belongs to one.
 #[inline(always)]
 fn proc_owner(inode: u64) -> Option<u32> {
+    if inode == 0 {
+        return Some(0);
+    }
     let o = OFFSETS.load();
     let sb = read::<u64>(inode, o.inode_sb)?;
     if read::<u64>(sb, o.sb_magic)? != PROC_MAGIC {
@@ -322,7 +395,7 @@ pub fn permissions(scratch: *mut Scratch, id: &FileId, policy: u32) -> Option<Pe
     s.allowed = 0;
     s.denied = 0;
     s.proc_flags = proc_owner(id.inode)?;
-    begin(s, id.file)?;
+    begin(s, id.place)?;
     let root = POLICIES.get(policy)?;
     s.allow = root.allow;
     s.deny = root.deny;
@@ -360,6 +433,7 @@ pub fn permissions(scratch: *mut Scratch, id: &FileId, policy: u32) -> Option<Pe
         denied,
         flags,
         layer: s.flags == LAYER,
+        deny_state: s.deny.state,
     })
 }
 
@@ -402,10 +476,10 @@ pub fn bounded(path_length: u16) -> u64 {
     below_1024(path_length as u64)
 }
 
-/// Writes the path of a file that [`permissions`] has just walked into the event. Returns its
-/// length and [`flag::PATH_CUT`] if the part nearest the root did not fit.
+/// Writes the path that [`permissions`] has just walked into the event. Returns its length and
+/// [`flag::PATH_CUT`] if the part nearest the root did not fit.
 #[inline(always)]
-pub fn text(scratch: *mut Scratch, file: u64) -> (u16, u8) {
+pub fn text(scratch: *mut Scratch, place: Place) -> (u16, u8) {
     // SAFETY: as in `permissions`.
     let s = unsafe { &mut *scratch };
     let whole = s.length;
@@ -419,7 +493,7 @@ pub fn text(scratch: *mut Scratch, file: u64) -> (u16, u8) {
         whole
     };
     s.position = kept;
-    if begin(s, file).is_none() {
+    if begin(s, place).is_none() {
         return (0, flag::PATH_CUT);
     }
     let mut context = Context { scratch };

@@ -1,7 +1,7 @@
 //! A cgroup of a test's own in the cgroup v2 tree.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -55,6 +55,11 @@ impl Cgroup {
     /// The file that takes the processes that move into it.
     pub fn procs(&self) -> PathBuf {
         self.path.join("cgroup.procs")
+    }
+
+    /// Where the whole tree is mounted.
+    pub fn tree(&self) -> &Path {
+        &self.mount
     }
 
     /// Moves a process into it.

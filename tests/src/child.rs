@@ -1,7 +1,7 @@
 //! Child processes: ones that cannot outlive their parent, and bare forks; and
 //! bare system calls.
 //!
-//! The only file of this crate with unsafe code.
+//! Unsafe, as few files of this crate are.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -38,6 +38,19 @@ pub fn call(number: i64, arguments: [u64; 3]) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Starts the child in a mount namespace of its own.
+pub fn apart(command: &mut Command) -> &mut Command {
+    // SAFETY: the closure runs between fork and exec and makes one system call.
+    unsafe { command.pre_exec(|| Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?)) }
+}
+
+/// Starts the child traced by the thread that starts it: it stops before its
+/// program's first instruction.
+pub fn traced(command: &mut Command) -> &mut Command {
+    // SAFETY: the closure runs between fork and exec and makes one system call.
+    unsafe { command.pre_exec(|| Ok(nix::sys::ptrace::traceme()?)) }
 }
 
 /// How a forked child ended.

@@ -13,30 +13,36 @@
 //! | [`namespace`], [`netlink`] | where everything lives |
 //! | [`victim`], [`world`], [`dns`] | who is attacked, and the evidence |
 //! | [`agent`], [`tools`], [`http`] | the agent and what it can do |
-//! | [`service`], [`child`], [`cgroup`], [`wait`] | processes that are kept running, and waiting for them |
+//! | [`service`], [`child`], [`cgroup`], [`container`], [`wait`] | processes that are kept running, and waiting for them |
 //! | [`scene`] | all of that together |
-//! | [`daemon`], [`command`] | the guard and its command line |
-//! | [`probe`], [`trial`], [`wire`] | the bench of the end-to-end tests |
+//! | [`daemon`], [`command`], [`other`] | the guard, its command line, other tools beside it |
+//! | [`servers`], [`looks`] | inference servers of different make, and how they look from outside |
+//! | [`probe`], [`trial`], [`raw`], [`wire`] | the bench of the end-to-end tests |
 //! | [`bench`] | what the guard costs |
-//! | [`demo`] | the play with eight acts |
+//! | [`demo`] | the play with ten acts |
 
 pub mod agent;
 pub mod bench;
 pub mod cgroup;
 pub mod child;
 pub mod command;
+pub mod container;
 pub mod daemon;
 pub mod demo;
 pub mod dns;
 pub mod gguf;
 pub mod http;
+pub mod looks;
 pub mod model;
 pub mod namespace;
 pub mod netlink;
+pub mod other;
 pub mod probe;
+pub mod raw;
 pub mod recording;
 pub mod scene;
 pub mod script;
+pub mod servers;
 pub mod service;
 pub mod tools;
 pub mod trial;

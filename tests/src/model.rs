@@ -258,7 +258,7 @@ Tools:{% for t in tools %}
 </tool_response><|im_end|>
 {% elif m.tool_calls %}<|im_start|>assistant
 {% for c in m.tool_calls %}<tool_call>
-{"name":"{{ c.function.name }}","arguments":{{ c.function.arguments }}}
+{"name":"{{ c.function.name }}","arguments":{{ c.function.arguments if c.function.arguments is string else c.function.arguments | tojson }}}
 </tool_call>{% endfor %}<|im_end|>
 {% else %}<|im_start|>{{ m.role }}
 {{ m.content }}<|im_end|>

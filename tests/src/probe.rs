@@ -52,6 +52,64 @@ pub enum Order {
     Become(PathBuf),
     /// Make a system call by its number, with these numbers as arguments.
     Call(i64, [u64; 3]),
+    /// Create a file.
+    Create(PathBuf),
+    /// Remove a file.
+    Remove(PathBuf),
+    /// Remove a directory.
+    RemoveDirectory(PathBuf),
+    /// Rename the first to the second.
+    Rename(PathBuf, PathBuf),
+    /// Give the first the second as another name.
+    Link(PathBuf, PathBuf),
+    /// Cut a file to nothing, by its name.
+    Cut(PathBuf),
+    /// Make a symbolic link, to the first, at the second.
+    Symlink(PathBuf, PathBuf),
+    /// Make a directory.
+    MakeDirectory(PathBuf),
+    /// Lay the first over the second by a bind mount.
+    Bind(PathBuf, PathBuf),
+    /// The same by open_tree and move_mount.
+    CloneMount(PathBuf, PathBuf),
+    /// Take a mount away.
+    Unmount(PathBuf),
+    /// Make a mount the root, in a mount namespace made for that, and read
+    /// the second there.
+    Pivot(PathBuf, PathBuf),
+    /// Make a user namespace.
+    UserNamespace,
+    /// Start a child in a user namespace of its own, by clone3 if so.
+    UserNamespaceChild(bool),
+    /// Trace a process, and let it go.
+    Trace(i32),
+    /// Start a program in a child that is traced from before it, and leave it
+    /// stopped there; the answer is its process id.
+    TracedExec(PathBuf, Vec<String>),
+    /// Read four bytes of a process's memory at an address.
+    ReadMemory(i32, usize),
+    /// Map a file into memory.
+    Map(PathBuf),
+    /// Set up an io_uring.
+    Ring,
+    /// Connect by TCP through an io_uring and send; through one that the
+    /// kernel's own thread serves if so.
+    RingConnect(SocketAddr, bool),
+    /// Read a file through an io_uring.
+    RingRead(PathBuf),
+    /// Remove a file through an io_uring.
+    RingRemove(PathBuf),
+    /// Listen on TCP without binding first, by IPv6 if so, for as long as the
+    /// probe lives.
+    ListenUnbound(bool),
+    /// Take a UDP port.
+    UdpBind(SocketAddr),
+    /// Make a socket of this family, type and protocol.
+    Socket(i32, i32, i32),
+    /// Connect to a unix socket and send: a path, or `@` and an abstract name.
+    UnixConnect(String),
+    /// Send a datagram to a unix socket, without connecting.
+    UnixSend(String),
     /// Have a forked child do it, without an exec in between.
     Fork(Box<Order>),
     /// Have a second thread do it.
@@ -136,6 +194,8 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// Its user, if not this one.
     pub user: Option<u32>,
+    /// In a mount namespace of its own, as containers are.
+    pub apart: bool,
 }
 
 impl Probe {
@@ -151,14 +211,27 @@ impl Probe {
         if let Some(user) = launch.user {
             command.uid(user).gid(user);
         }
+        if launch.apart {
+            child::apart(&mut command);
+        }
+        command.env_clear();
+        Self::speak(command)
+    }
+
+    /// Starts a probe by another program, such as a container runtime, that
+    /// hands its standard input and output on, and ends as the probe does.
+    pub fn start_by(namespace: &Namespace, command: Command) -> Result<Self> {
+        namespace.run(move || Self::speak(command))?
+    }
+
+    fn speak(mut command: Command) -> Result<Self> {
         command
-            .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = child::tie(&mut command, Signal::SIGKILL)
             .spawn()
-            .with_context(|| format!("start the probe {}", program.display()))?;
+            .with_context(|| format!("start the probe: {command:?}"))?;
         let orders = child.stdin.take().context("the probe's standard input")?;
         let output = child.stdout.take().context("the probe's standard output")?;
         let (lines, answers) = channel();
@@ -205,7 +278,9 @@ impl Probe {
             Err(RecvTimeoutError::Timeout) => bail!("the probe did not answer to {order:?}"),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = self.child.wait().context("wait for the probe")?;
-                match status.signal() {
+                // A runtime tells of a signal as shells do.
+                let signal = status.signal().or(status.code().map(|code| code - 128));
+                match signal.filter(|&signal| signal > 0) {
                     Some(signal) => Ok(Fate::Killed(signal)),
                     None => bail!("the probe ended with {status} at {order:?}"),
                 }
@@ -230,6 +305,9 @@ impl Drop for Probe {
 /// What begins an argument with an order that the probe carries out first of
 /// all, before it says anything; what came of it is lost.
 pub const FIRST: &str = "first=";
+
+/// The argument with which a probe has its parent trace it, and ends.
+pub const TRACE_ME: &str = "--trace-me";
 
 /// What a probe says first.
 pub const READY: &str = "ready";

@@ -214,6 +214,16 @@ impl Trial {
         Probe::start(&self.namespace, &self.member, launch)
     }
 
+    /// The same, started in a particular way.
+    pub fn outsider_with(&self, launch: Launch) -> Result<Probe> {
+        Probe::start(&self.namespace, &self.outsider, launch)
+    }
+
+    /// The executable of outsiders; for members, a tool.
+    pub fn tool_program(&self) -> &Path {
+        &self.outsider
+    }
+
     /// The executable of the workload.
     pub fn member_program(&self) -> &Path {
         &self.member
@@ -221,7 +231,7 @@ impl Trial {
 
     /// Starts a process that has nothing to do with the workload.
     pub fn outsider(&self) -> Result<Probe> {
-        Probe::start(&self.namespace, &self.outsider, Launch::default())
+        self.outsider_with(Launch::default())
     }
 
     /// Lives one life of a member in which it carries out `orders`, which are
@@ -330,6 +340,14 @@ pub fn mapped(address: SocketAddr) -> SocketAddr {
         IpAddr::V4(v4) => SocketAddr::new(v4.to_ipv6_mapped().into(), address.port()),
         IpAddr::V6(_) => address,
     }
+}
+
+/// Where the program of a process begins in its memory.
+pub fn program_of(pid: i32) -> Result<usize> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))
+        .with_context(|| format!("read the mappings of process {pid}"))?;
+    let start = maps.split('-').next().unwrap_or_default();
+    usize::from_str_radix(start, 16).with_context(|| format!("no mappings: {maps}"))
 }
 
 /// The path as a string.

@@ -2,11 +2,12 @@
 //! (`outcomes.md`), held against what happens.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::symlink;
 
 use anyhow::{Context, Result, bail};
 use scene::probe::{Fate, Order, Probe};
-use scene::trial::{Setup, Trial, at, mapped};
+use scene::trial::{Setup, Trial, at, mapped, program_of};
 use scene::world::{ATTACKER, ATTACKER_UDP_PORT, ATTACKER6, METADATA, METRICS, METRICS_PORT};
 use serde_json::json;
 
@@ -55,6 +56,8 @@ fn operations(trial: &Trial, outsider: &Probe) -> Result<BTreeMap<&'static str, 
     let file = trial.file("file", "content")?;
     let credentials = trial.file("home/.aws/credentials", "secret")?;
     let link = trial.path("link");
+    let folder = trial.path("folder");
+    fs::create_dir(&folder).context("make a folder")?;
     symlink(&credentials, &link).context("link to the credentials")?;
     let other = |name: &str| Order::Read(format!("/proc/{}/{name}", outsider.pid()).into());
     Ok(BTreeMap::from([
@@ -94,6 +97,46 @@ fn operations(trial: &Trial, outsider: &Probe) -> Result<BTreeMap<&'static str, 
         ("read the memory of another process", other("mem")),
         ("start a program", Order::exec("/bin/echo", &[])),
         ("become another program", Order::Become("/bin/true".into())),
+        ("create a file", Order::Create(trial.path("created"))),
+        ("remove a file", Order::Remove(trial.file("a", "")?)),
+        ("remove a directory", Order::RemoveDirectory(folder)),
+        ("cut a file by its name", Order::Cut(trial.file("b", "b")?)),
+        (
+            "rename a file",
+            Order::Rename(trial.file("c", "")?, trial.path("renamed")),
+        ),
+        (
+            "give a file another name",
+            Order::Link(trial.file("d", "")?, trial.path("linked")),
+        ),
+        ("make a directory", Order::MakeDirectory(trial.path("made"))),
+        (
+            "make a symbolic link",
+            Order::Symlink("/etc/hostname".into(), trial.path("symbolic")),
+        ),
+        (
+            "bind mount",
+            Order::Bind(trial.file("e", "")?, trial.file("f", "")?),
+        ),
+        (
+            "mount by the newer interface",
+            Order::CloneMount(trial.file("g", "")?, trial.file("h", "")?),
+        ),
+        ("make a user namespace", Order::UserNamespace),
+        ("trace another process", Order::Trace(outsider.pid())),
+        (
+            "read another process's memory by system call",
+            Order::ReadMemory(outsider.pid(), program_of(outsider.pid())?),
+        ),
+        ("set up an io_uring", Order::Ring),
+        (
+            "connect through an io_uring",
+            Order::RingConnect(tcp4, false),
+        ),
+        (
+            "read a file through an io_uring",
+            Order::RingRead(trial.file("i", "")?),
+        ),
     ]))
 }
 

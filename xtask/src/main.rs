@@ -13,6 +13,7 @@ mod kernels;
 mod paths;
 mod run;
 mod scene;
+mod servers;
 mod setup;
 mod sh;
 mod test;
@@ -45,6 +46,7 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Test(test::Test),
+    Servers(servers::Servers),
     Bless(bless::Bless),
     Fuzz(fuzz::Fuzz),
     Tiers(test::Tiers),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Servers(args) => servers::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bless(args) => bless::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Tiers(args) => test::run_tiers(&args),

@@ -95,6 +95,7 @@ pub fn scene_tools() -> Result<()> {
             "systemd-analyze",
             "checks the drop-ins that `slmguard exec` prints",
         ),
+        Package::for_program("crun", "crun", "the scene's containers"),
     ])
 }
 

@@ -11,8 +11,9 @@ pub struct FacilityEvent {
     pub header: Header,
     /// [`crate::facility::Facility`].
     pub facility: u32,
-    /// Sockets: family, type, protocol. ptrace and process memory: request or system call, process,
-    /// 0. io_uring: 0 set-up, 1 submission with the operation. Otherwise the system call, 0, 0.
+    /// Sockets: family, type, protocol. ptrace and process memory: bits of `PTRACE_MODE_*` (0 on
+    /// the cgroup tier), the process where it is known, 0. io_uring: 0 for its set-up, 1 and the
+    /// operation for a submission. Otherwise 0.
     pub detail: [u32; 3],
 }
 assert_layout!(FacilityEvent, 96);

@@ -28,11 +28,43 @@ pub fn call(regs: u64, task: u64) -> Option<Call> {
     if compat(task) {
         Some(match nr as u32 {
             5 | 8 | 295 | 342 | 437 | 438 => Call::Open,
+            14 | 39 | 83 | 296 | 297 | 304 => Call::Add,
+            9 | 38 | 302 | 303 | 353 => Call::Move,
+            10 | 40 | 92 | 193 | 301 => Call::Remove,
+            21 | 22 | 52 | 217 | 429 | 432 | 442 => Call::Mount,
+            428 => Call::OpenTree,
+            310 => Call::Unshare,
+            346 => Call::Setns,
+            120 => Call::Clone,
+            435 => Call::Clone3,
+            26 => Call::Ptrace,
+            347 | 348 => Call::Memory,
+            425 => Call::Ring,
+            192 => Call::Map,
+            359 => Call::Socket,
+            360 => Call::Pair,
+            362 => Call::Connect,
             _ => return None,
         })
     } else {
         Some(match nr & !X32 {
             2 | 85 | 257 | 304 | 437 | 438 => Call::Open,
+            83 | 88 | 133 | 258 | 259 | 266 => Call::Add,
+            82 | 86 | 264 | 265 | 316 => Call::Move,
+            76 | 84 | 87 | 263 => Call::Remove,
+            155 | 165 | 166 | 429 | 432 | 442 => Call::Mount,
+            428 => Call::OpenTree,
+            272 => Call::Unshare,
+            308 => Call::Setns,
+            56 => Call::Clone,
+            435 => Call::Clone3,
+            101 | 521 => Call::Ptrace,
+            310 | 311 | 539 | 540 => Call::Memory,
+            425 => Call::Ring,
+            9 => Call::Map,
+            41 => Call::Socket,
+            53 => Call::Pair,
+            42 => Call::Connect,
             _ => return None,
         })
     }
@@ -40,10 +72,6 @@ pub fn call(regs: u64, task: u64) -> Option<Call> {
 
 /// An argument of the system call that is ending, counted from 0, as its caller passed it.
 #[inline(always)]
-#[allow(
-    dead_code,
-    reason = "for families whose object is an argument rather than the result"
-)]
 pub fn argument(regs: u64, task: u64, n: usize) -> Option<u64> {
     if compat(task) {
         read::<u64>(regs, COMPAT_ARGUMENTS[n]).map(|v| v as u32 as u64)

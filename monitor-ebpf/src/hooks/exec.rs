@@ -19,6 +19,7 @@ use monitor_common::{
     path::permission::EXEC,
 };
 
+use super::ptrace;
 use crate::{
     bounds::below_512,
     emit::{self, Subject},
@@ -120,7 +121,14 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
     } else {
         NONE
     };
-    let after = next_class(before, given);
+    // SAFETY: a helper without arguments.
+    let tracer = ptrace::tracer_class(unsafe { bpf_get_current_task() });
+    // Whoever traces a process acts as it: nothing may be gained for a tracer inside a workload.
+    let after = if tracer == NONE {
+        next_class(before, given)
+    } else {
+        before
+    };
     if after == NONE {
         return 0;
     }
@@ -300,7 +308,7 @@ fn tell(
     after: ClassId,
     count: u64,
 ) -> bool {
-    let (path_length, cut) = path::text(scratch, id.file);
+    let (path_length, cut) = path::text(scratch, id.place);
     let length = EXEC_FIXED as u64 + path::bounded(path_length);
     let s = Subject {
         hook,

@@ -1,11 +1,14 @@
 //! Open family: files by path. Denied on the LSM tier; on the cgroup tier the process is killed
 //! before it can use the descriptor.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{helpers::bpf_get_current_task, macros::lsm, programs::LsmContext};
 use monitor_common::{
     class::Family,
     event::{
         Kind, Verdict,
+        change::ChangeEvent,
         exec::EXEC_FIXED,
         flag,
         open::{OPEN_FIXED, OpenEvent},
@@ -185,9 +188,10 @@ fn facts(scratch: *mut Scratch, file: u64, policy: u32) -> Option<(u8, FileId, P
     Some((access, id, p))
 }
 
-/// Counts it and reports what is news.
+/// Counts it and reports what is news. `access` is what was done with the file: the change family's
+/// events are laid out alike and have their action there.
 #[inline(always)]
-fn report(s: &Subject, member: Member, scratch: *mut Scratch, id: &FileId, access: u8) {
+pub fn report(s: &Subject, member: Member, scratch: *mut Scratch, id: &FileId, access: u8) {
     emit::count_verdict(s.hook, s.verdict);
     // SAFETY: checked by `facts`.
     let hash = unsafe { (*scratch).hash };
@@ -195,11 +199,14 @@ fn report(s: &Subject, member: Member, scratch: *mut Scratch, id: &FileId, acces
     let Some(count) = emit::note(&key, s.verdict.is_adverse()) else {
         return;
     };
-    let (path_length, cut) = path::text(scratch, id.file);
+    let (path_length, cut) = path::text(scratch, id.place);
     let length = OPEN_FIXED as u64 + path::bounded(path_length);
     // An open event ends where an exec event ends: with the path. So it is built in the same
     // memory, over the arguments, and the path need not be moved.
     const _: () = assert!(EXEC_FIXED - OPEN_FIXED == EVENT_ARGV);
+    const _: () = assert!(size_of::<OpenEvent>() == size_of::<ChangeEvent>());
+    const _: () = assert!(offset_of!(OpenEvent, access) == offset_of!(ChangeEvent, action));
+    const _: () = assert!(offset_of!(OpenEvent, path) == offset_of!(ChangeEvent, path));
     // SAFETY: inside the task's own storage and as aligned as an exec event.
     unsafe {
         let event = (&raw mut (*scratch).event)

@@ -4,8 +4,9 @@
 
 use monitor_common::{
     class::{Family, Mode, Phase, Role},
-    event::Verdict,
+    event::{Verdict, map::protection::EXEC},
     hook::Hook,
+    limits::LARGE_FILE,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,5 +77,26 @@ impl Observation {
     /// path, a name, escaped for text. Empty for process events.
     pub fn subject(&self) -> String {
         self.fact.subject()
+    }
+
+    /// What the mapping of a large file says about the life of its process: a model is loaded
+    /// before it serves, or replaced while it does. Told, and never a change of class: a process
+    /// must not get the policy of another phase by mapping a file. Programs and libraries are
+    /// mapped to be executed, and say nothing.
+    pub fn stage(&self) -> Option<Phase> {
+        let Fact::Map {
+            size, protection, ..
+        } = &self.fact
+        else {
+            return None;
+        };
+        if *size < LARGE_FILE || protection & EXEC != 0 {
+            return None;
+        }
+        match self.scope.phase {
+            Phase::Start | Phase::Load => Some(Phase::Load),
+            Phase::Serve | Phase::Reload => Some(Phase::Reload),
+            Phase::Stop => None,
+        }
     }
 }

@@ -160,7 +160,7 @@ pub struct Event {
     pub role: String,
     /// Its phase.
     pub phase: String,
-    /// `connect`, `send`, `open`, `exec`, `fork`, `exit`, `phase`, `flow`, `query`, `answer`, …
+    /// The kind of fact, as in docs/events.md.
     pub kind: String,
     /// Destination or path; empty for events of processes.
     pub subject: String,
@@ -168,6 +168,12 @@ pub struct Event {
     pub verdict: String,
     /// Occurrences.
     pub count: u64,
+    /// `load` or `reload`: a large file was mapped before, or while, the process serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// User of a peer on this host who connected; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_uid: Option<u32>,
     /// Name that the workload was given the address for, where one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

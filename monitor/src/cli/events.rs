@@ -36,8 +36,12 @@ pub(super) fn describe(event: &Event) -> String {
     } else {
         String::new()
     };
+    let stage = event
+        .stage
+        .as_ref()
+        .map_or(String::new(), |stage| format!(" ({stage})"));
     format!(
-        "{}  {:<11}  {:<7}  {who:<24}  {} {}  {}{count}",
+        "{}  {:<11}  {:<7}  {who:<24}  {} {}  {}{count}{stage}",
         out::short_time(&event.time),
         event.verdict,
         event.kind,
@@ -72,6 +76,7 @@ mod tests {
             subject: "10.0.0.1:80/tcp".into(),
             verdict: "blocked".into(),
             count: 3,
+            stage: None,
             process: slmguard_core::alert::ProcessInfo {
                 pid: 9,
                 exe: "/a".into(),

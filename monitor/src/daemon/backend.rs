@@ -207,7 +207,7 @@ impl Backend for Engine {
     }
 
     fn end_recording(&self, reason: &str, peer: Peer) -> Result<(), Refusal> {
-        self.may_change(peer, "end a recording")?;
+        self.may_change(peer, "only root may end a recording; run this as root")?;
         Self::end_recording(self, reason);
         Ok(())
     }

@@ -158,7 +158,7 @@ impl Engine {
             let outline = state.observe(observation);
             let id = outline.alerts().then(|| self.ids.next(clock::now()));
             // Under the same lock, so that it stands in the order in which it was decided.
-            state.record_event(raw, id.as_deref(), self);
+            state.record_event(raw, Some((&outline, id.as_deref())), self);
             (outline, id)
         };
         let seen = &outline.decision.observation;

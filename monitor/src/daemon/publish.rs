@@ -153,7 +153,7 @@ impl Engine {
         change: &view::ModeChange,
         peer: Peer,
     ) -> Result<WorkloadState, Refusal> {
-        self.may_change(peer, "change modes")?;
+        self.may_change(peer, "only root may change modes; run this as root")?;
         let wanted = mode_from(&change.mode).ok_or_else(|| {
             Refusal::Bad(format!(
                 "{} is no mode; use learn, monitor or enforce",
@@ -184,14 +184,12 @@ impl Engine {
     }
 
     /// Refuses whoever is neither root nor the daemon's own user.
-    pub(super) fn may_change(&self, peer: Peer, what: &str) -> Result<(), Refusal> {
+    pub(super) fn may_change(&self, peer: Peer, refusal: &str) -> Result<(), Refusal> {
         if peer.uid == 0 || peer.uid == nix::unistd::geteuid().as_raw() {
             return Ok(());
         }
-        tracing::warn!("user {} (pid {}) may not {what}", peer.uid, peer.pid);
-        Err(Refusal::Forbidden(format!(
-            "only root may {what}; run this as root"
-        )))
+        tracing::warn!("refused user {} (pid {}): {refusal}", peer.uid, peer.pid);
+        Err(Refusal::Forbidden(refusal.into()))
     }
 
     /// Switches every class of a workload; takes everything back if one cannot.

@@ -19,7 +19,11 @@ use slmguard_core::{
 };
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::{clock, engine::Engine, state::State};
+use super::{
+    clock,
+    engine::Engine,
+    state::{Outline, State},
+};
 use crate::{
     api::{Peer, Refusal, view},
     store::WorkloadState,
@@ -49,6 +53,7 @@ pub struct Recorder {
     waiting: String,
     offset: Option<i64>,
     classes: usize,
+    workloads: usize,
     events: u64,
     /// Events left out since that was last said, and in all.
     left_out: u64,
@@ -62,6 +67,7 @@ impl Recorder {
             waiting: String::new(),
             offset: None,
             classes: 0,
+            workloads: 0,
             events: 0,
             left_out: 0,
             lost: 0,
@@ -77,8 +83,8 @@ impl Recorder {
         self.flush();
     }
 
-    /// An event that was taken in; `id` is that of the alert about it.
-    fn event(&mut self, raw: &Raw, id: Option<&str>) {
+    /// An event that was taken in, `raw` and what the daemon drew and found out about it.
+    fn event(&mut self, raw: &Raw, event: impl FnOnce(&[u8]) -> Record) {
         let mut lines = String::new();
         if self.left_out > 0 {
             let lost = Record::Lost {
@@ -93,7 +99,7 @@ impl Recorder {
                 monotonic_to_wall_ns: raw.offset,
             }));
         }
-        lines.extend(line(&Record::event(&raw.bytes, id.map(str::to_owned))));
+        lines.extend(line(&event(&raw.bytes)));
         if self.sender.try_send(lines.into()).is_ok() {
             self.waiting.clear();
             self.offset = Some(raw.offset);
@@ -146,7 +152,12 @@ impl Recorder {
 
 impl State {
     /// Tells the recording, if there is one, what was taken in.
-    pub(super) fn record_event(&mut self, raw: Option<&Raw>, id: Option<&str>, engine: &Engine) {
+    pub(super) fn record_event(
+        &mut self,
+        raw: Option<&Raw>,
+        outline: Option<(&Outline, Option<&str>)>,
+        engine: &Engine,
+    ) {
         let found = self.processes.take_found();
         let Some(recorder) = &mut self.recorder else {
             return;
@@ -165,8 +176,22 @@ impl State {
             }
             recorder.classes = rows.len();
         }
+        // Workloads come and stay.
+        if self.workloads.len() != recorder.workloads {
+            for (name, standing) in &self.workloads {
+                recorder.change(&mode(name, &standing.state));
+            }
+            recorder.workloads = self.workloads.len();
+        }
         if let Some(raw) = raw {
-            recorder.event(raw, id);
+            let id = outline.and_then(|(_, id)| id).map(str::to_owned);
+            // What is not in the table was looked up for this event alone.
+            let process = outline.and_then(|(outline, _)| {
+                let pid = outline.decision.observation.process.pid;
+                let known = self.processes.get(pid).map(|process| &process.info);
+                (known != Some(&outline.process)).then(|| Box::new(outline.process.clone()))
+            });
+            recorder.event(raw, |bytes| Record::event(bytes, id, process));
         }
         if !recorder.lives() {
             self.recorder = None;
@@ -201,7 +226,7 @@ impl Engine {
         order: &view::RecordingOrder,
         peer: Peer,
     ) -> Result<Receiver<Bytes>, Refusal> {
-        self.may_change(peer, "record")?;
+        self.may_change(peer, "only root may record; run this as root")?;
         let (sender, receiver) = channel(CHANNEL);
         {
             let mut state = self.state();
@@ -232,6 +257,7 @@ impl Engine {
         let mut recorder = Recorder::new(sender);
         recorder.waiting = self.beginning(&mut state, order, peer);
         recorder.classes = self.classes.len();
+        recorder.workloads = state.workloads.len();
         recorder.flush();
         state.recorder = Some(recorder);
         tracing::info!(

@@ -100,6 +100,11 @@ impl Outline {
             subject: seen.subject(),
             verdict: verdict_name(seen.verdict).into(),
             count: seen.count,
+            stage: seen.stage().map(|phase| phase_name(phase).into()),
+            peer_uid: match seen.fact {
+                Fact::Accept { uid, .. } => uid,
+                _ => None,
+            },
             name: self.decision.name.clone(),
             detail: seen.fact.detail(),
             note: match seen.fact {

@@ -73,6 +73,10 @@ impl ProcessTable {
     /// Takes note of what an observation says about processes, and returns who did it.
     pub fn observe(&mut self, observation: &Observation) -> ProcessInfo {
         let pid = observation.process.pid;
+        if let Fact::Caller { .. } = observation.fact {
+            // Not a member: looked at and forgotten.
+            return self.describe(observation);
+        }
         self.ensure(observation);
         match &observation.fact {
             Fact::Fork { child } => self.fork(observation, *child),
@@ -139,6 +143,11 @@ impl ProcessTable {
     /// Processes that were entered since this was last asked for, in the order of their entry.
     pub fn take_found(&mut self) -> Vec<Process> {
         std::mem::take(&mut self.found)
+    }
+
+    /// A process in the table, living or ended.
+    pub fn get(&self, pid: u32) -> Option<&Process> {
+        self.processes.get(&pid)
     }
 
     /// Everything in the table, in no particular order.
@@ -215,6 +224,13 @@ impl ProcessTable {
         {
             return;
         }
+        let info = self.describe(observation);
+        self.enter(info, observation.scope.clone());
+    }
+
+    /// The process of an observation, whether or not it still lives.
+    fn describe(&mut self, observation: &Observation) -> ProcessInfo {
+        let key = observation.process;
         let mut info = self.read(key);
         info.uid = observation.uid;
         if info.exe.is_empty() {
@@ -225,7 +241,7 @@ impl ProcessTable {
             Some(path) => escape(path.as_bytes()),
             None => format!("#{}", observation.cgroup),
         };
-        self.enter(info, observation.scope.clone());
+        info
     }
 
     fn fork(&mut self, observation: &Observation, child: ProcessKey) {

@@ -1,7 +1,7 @@
 //! Attaching: every hook of the table that belongs to the tier, each with its reason where it
 //! cannot be.
 
-use std::{fs::File, path::Path};
+use std::{collections::BTreeMap, fs::File, path::Path};
 
 use aya::{
     Ebpf,
@@ -17,7 +17,7 @@ use super::{
     load::{Loaded, brief, program},
     pins::Instance,
     preflight::Facts,
-    table::{Attach, Row, SYS_EXIT, TABLE},
+    table::{Attach, Row, SOCK_OPS, SYS_EXIT, TABLE},
 };
 
 /// What came of it.
@@ -48,7 +48,7 @@ pub fn attach(
         status: vec![],
         links: vec![],
     };
-    let mut sys_exit: Option<Result<(), String>> = None;
+    let mut shared: BTreeMap<&str, Result<(), String>> = BTreeMap::new();
     for row in &TABLE {
         let mut status = HookStatus {
             id: row.hook,
@@ -68,9 +68,9 @@ pub fn attach(
             no_lsm.unwrap_or(why)
         });
         if status.reason.is_none() {
-            let done = match (row.attach, &sys_exit) {
-                (Attach::SysExit, Some(done)) => done.clone(),
-                _ => match attach_one(&mut loaded.object, row, &cgroup) {
+            let done = match shared.get(program_name(row)) {
+                Some(done) => done.clone(),
+                None => match attach_one(&mut loaded.object, row, &cgroup) {
                     Ok(link) => {
                         keep(program_name(row), link, pins, &mut all.links)?;
                         Ok(())
@@ -78,8 +78,8 @@ pub fn attach(
                     Err(why) => Err(why),
                 },
             };
-            if row.attach == Attach::SysExit {
-                sys_exit = Some(done.clone());
+            if let Some(program) = row.attach.shared() {
+                shared.insert(program, done.clone());
             }
             status.attached = done.is_ok();
             status.reason = done.err();
@@ -104,10 +104,7 @@ pub fn attach(
 
 /// Name of the program that a hook is, or is a part of.
 pub fn program_name(row: &Row) -> &'static str {
-    match row.attach {
-        Attach::SysExit => SYS_EXIT,
-        _ => row.name,
-    }
+    row.attach.shared().unwrap_or(row.name)
 }
 
 /// Why a hook is not even tried.
@@ -149,12 +146,32 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
             let link = p.take_link(id).map_err(|e| brief(&e))?;
             Ok(FdLink::from(link))
         }
+        Attach::RawTracepointOf(names) => {
+            let p: &mut RawTracePoint = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            let mut last = "no name is given".to_owned();
+            for name in names {
+                match p.attach(name) {
+                    Ok(id) => {
+                        let link = p.take_link(id).map_err(|e| brief(&e))?;
+                        return Ok(FdLink::from(link));
+                    }
+                    Err(e) => last = brief(&e),
+                }
+            }
+            Err(last)
+        }
         Attach::SysExit => {
             let p: &mut RawTracePoint = program(loaded, SYS_EXIT).map_err(text)?;
             p.load().map_err(|e| brief(&e))?;
             let id = p.attach(SYS_EXIT).map_err(|e| brief(&e))?;
             let link = p.take_link(id).map_err(|e| brief(&e))?;
             Ok(FdLink::from(link))
+        }
+        Attach::SockOps => {
+            let p: &mut SockOps = program(loaded, SOCK_OPS).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            go!(p, p.attach(cgroup, CgroupAttachMode::Single))
         }
         Attach::CgroupSockAddr => {
             let p: &mut CgroupSockAddr = program(loaded, row.name).map_err(text)?;
@@ -174,7 +191,7 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
                 .unwrap_or(CgroupSkbAttachType::Egress);
             go!(p, p.attach(cgroup, way, CgroupAttachMode::Single))
         }
-        Attach::SockOps => {
+        Attach::CgroupSockOps => {
             let p: &mut SockOps = program(loaded, row.name).map_err(text)?;
             p.load().map_err(|e| brief(&e))?;
             go!(p, p.attach(cgroup, CgroupAttachMode::Single))

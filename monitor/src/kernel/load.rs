@@ -123,7 +123,7 @@ fn object(
     );
     let judges = (tier == Tier::Cgroup) as u32;
     let shared = |row: &&Row| {
-        row.attach == Attach::SysExit && obstacle(row, options, offsets, tier).is_none()
+        row.attach.shared().is_some() && obstacle(row, options, offsets, tier).is_none()
     };
     let hooks_on = TABLE
         .iter()

@@ -7,7 +7,14 @@ use std::{
     fs::File,
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
-    os::unix::process::ExitStatusExt,
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        linux::net::SocketAddrExt,
+        unix::{
+            net::{SocketAddr, UnixDatagram, UnixListener, UnixStream},
+            process::ExitStatusExt,
+        },
+    },
     process::{Command, ExitCode, Stdio},
 };
 
@@ -18,8 +25,15 @@ pub const ARGUMENT: &str = "__probe";
 pub const READY: &str = "ready";
 
 /// Operations, by the name of the hook they exercise.
-pub const NETWORK: [&str; 7] = [
-    "connect4", "connect6", "sendmsg4", "sendmsg6", "bind4", "bind6", "flow",
+pub const NETWORK: [&str; 8] = [
+    "connect4",
+    "connect6",
+    "sendmsg4",
+    "sendmsg6",
+    "bind4",
+    "bind6",
+    "sock_create",
+    "flow",
 ];
 
 /// Runs the operations named in `args`, one line of output each: `name ok`, `name errno N`, `name
@@ -67,8 +81,82 @@ fn operate(name: &str) -> Option<std::io::Result<()>> {
         },
         "flow" => flow(),
         "open" => File::open("/proc/version").map(drop),
+        // No such file system: nothing is mounted even where this is let through.
+        "mount" => Err(nix::mount::mount(
+            Some("none"),
+            "/",
+            Some("slmguard-none"),
+            nix::mount::MsFlags::empty(),
+            None::<&str>,
+        )
+        .err()?
+        .into()),
+        "ring" => return ring(),
+        "names" => names(),
+        "sock_create" => socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP).map(drop),
+        "netlink" => socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE).map(drop),
+        "listen" => listen(),
+        "unix" => {
+            let at = own_name("unix").ok()?;
+            let _listener = UnixListener::bind_addr(&at).ok()?;
+            UnixStream::connect_addr(&at).map(drop)
+        }
+        "datagram" => {
+            let at = own_name("datagram").ok()?;
+            let _receiver = UnixDatagram::bind_addr(&at).ok()?;
+            UnixDatagram::unbound()
+                .ok()?
+                .send_to_addr(&[], &at)
+                .map(drop)
+        }
         _ => return None,
     })
+}
+
+/// An abstract name of this process's own.
+fn own_name(purpose: &str) -> std::io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("slmguard-probe-{purpose}-{}", std::process::id()))
+}
+
+fn socket(family: i32, kind: i32, protocol: i32) -> std::io::Result<OwnedFd> {
+    // SAFETY: a system call without pointers.
+    let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor that was just made and that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Listens without having bound: the kernel chooses a port.
+fn listen() -> std::io::Result<()> {
+    let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    // SAFETY: a system call without pointers, on a descriptor of our own.
+    match unsafe { libc::listen(socket.as_raw_fd(), 1) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// Makes a directory among the temporary files, and removes it again.
+fn names() -> std::io::Result<()> {
+    let own = std::env::temp_dir().join(format!("slmguard-probe-{}", std::process::id()));
+    std::fs::create_dir(&own)?;
+    std::fs::remove_dir(&own)
+}
+
+/// Sets up a ring of one entry. `None` where the kernel has none, or the system allows none.
+fn ring() -> Option<std::io::Result<()>> {
+    // `struct io_uring_params`: nothing is asked for.
+    let mut parameters = [0u32; 30];
+    // SAFETY: the kernel writes at most the 120 bytes of its structure.
+    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) };
+    if fd < 0 {
+        return Some(Err(std::io::Error::last_os_error()));
+    }
+    // SAFETY: a descriptor that was just made and that nobody else has.
+    drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+    Some(Ok(()))
 }
 
 /// A connection to itself, and a datagram, from beginning to end.

@@ -43,13 +43,16 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
     set_mode(kernel, Mode::Learn);
     let before = totals(kernel)?;
     let mut operations: Vec<&str> = NETWORK.to_vec();
-    operations.extend(["open", "exec"]);
+    operations.extend([
+        "open", "exec", "mount", "ring", "names", "listen", "netlink", "unix", "datagram",
+    ]);
     let learned = probe(kernel, &operations);
     let after = totals(kernel)?;
     set_mode(kernel, Mode::Enforce);
-    let network = probe(kernel, &NETWORK[..4]);
+    let network = probe(kernel, &NETWORK);
     let open = probe(kernel, &["open"]);
     let exec = probe(kernel, &["exec"]);
+    let further = try_further(kernel);
     set_mode(kernel, Mode::Learn);
     if let Some(rings) = &mut kernel.rings {
         rings.drain(&mut |_| {});
@@ -61,9 +64,13 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
         }
         let ran = after[status.id as usize].member > before[status.id as usize].member;
         let seen = match status.id {
-            Hook::Connect4 | Hook::Connect6 | Hook::Sendmsg4 | Hook::Sendmsg6 => {
-                stopped_by_errno(&network, status.hook)
-            }
+            Hook::Connect4
+            | Hook::Connect6
+            | Hook::Sendmsg4
+            | Hook::Sendmsg6
+            | Hook::Bind4
+            | Hook::Bind6
+            | Hook::SockCreate => stopped_by_errno(&network, status.hook),
             Hook::LsmConnect => stopped_by_errno(&network, "connect4"),
             Hook::LsmSendmsg => stopped_by_errno(&network, "sendmsg4"),
             Hook::OpenExit | Hook::LsmFileOpen => Some(open_stopped(&open, tier)),
@@ -71,11 +78,41 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
             Hook::ProcessExec if tier == Tier::Cgroup => {
                 outcome(&exec, "exec").map(|o| o == "killed")
             }
-            Hook::Bind4 | Hook::Bind6 => outcome(&learned, status.hook).map(|_| true),
+            Hook::TcpListen | Hook::ListenRelease => outcome(&learned, "bind4").map(|_| true),
+            // Nobody calls a port of the self-test's processes.
+            Hook::TcpCaller | Hook::TcpAccept => None,
+            Hook::LsmListen => further_stopped(&learned, &further, "listen"),
+            Hook::LsmSocket | Hook::SocketExit => further_stopped(&learned, &further, "netlink"),
+            Hook::LsmUnixConnect | Hook::UnixExit => further_stopped(&learned, &further, "unix"),
+            Hook::LsmUnixSend => further_stopped(&learned, &further, "datagram"),
             Hook::SocketOwner | Hook::FlowState | Hook::PacketEgress | Hook::PacketIngress => {
                 outcome(&learned, "flow").map(|_| true)
             }
             Hook::ProcessFork | Hook::ProcessExec | Hook::ProcessExit => Some(true),
+            Hook::LsmMount => further_stopped(&learned, &further, "mount"),
+            Hook::LsmRing | Hook::RingExit => further_stopped(&learned, &further, "ring"),
+            Hook::LsmMkdir | Hook::NamesExit => further_stopped(&learned, &further, "names"),
+            Hook::LsmRmdir => outcome(&learned, "names")
+                .filter(|o| *o == "ok")
+                .map(|_| true),
+            // Seen whenever a program starts.
+            Hook::LsmMap | Hook::MapExit => Some(true),
+            // What is made for it would outlive the test, or needs a second process.
+            Hook::LsmUnlink
+            | Hook::LsmRename
+            | Hook::LsmLink
+            | Hook::LsmTruncate
+            | Hook::LsmSymlink
+            | Hook::LsmMknod
+            | Hook::LsmMoveMount
+            | Hook::LsmUmount
+            | Hook::LsmPivotRoot
+            | Hook::LsmUserNamespace
+            | Hook::MountExit
+            | Hook::LsmPtrace
+            | Hook::LsmTraceme
+            | Hook::PtraceExit
+            | Hook::RingSubmit => None,
         };
         status.fires = seen.map(|stopped| ran && stopped);
         if status.fires == Some(false) {
@@ -122,6 +159,32 @@ fn outcome<'a>(report: &'a Report, name: &str) -> Option<&'a str> {
 
 fn stopped_by_errno(report: &Report, name: &str) -> Option<bool> {
     outcome(report, name).map(|o| o == EPERM)
+}
+
+/// Operations that are tried besides, each under an empty policy.
+const FURTHER: [&str; 7] = [
+    "mount", "ring", "names", "listen", "netlink", "unix", "datagram",
+];
+
+/// Where one operation kills, the next needs a process of its own.
+fn try_further(kernel: &Kernel) -> Vec<Report> {
+    match kernel.tier {
+        Tier::Lsm => vec![probe(kernel, &FURTHER)],
+        Tier::Cgroup => FURTHER.iter().map(|name| probe(kernel, &[name])).collect(),
+    }
+}
+
+/// Whether such an operation was stopped; `None` where the machine does not do it for anybody. A
+/// mount is of a file system that does not exist.
+fn further_stopped(learned: &Report, further: &[Report], name: &str) -> Option<bool> {
+    outcome(learned, name).filter(|o| *o == "ok" || name == "mount")?;
+    Some(match further {
+        [all] => stopped_by_errno(all, name) == Some(true),
+        each => FURTHER
+            .iter()
+            .zip(each)
+            .any(|(tried, report)| *tried == name && report.killed),
+    })
 }
 
 fn open_stopped(report: &Report, tier: Tier) -> bool {

@@ -1,19 +1,28 @@
 //! `scene-probe`: carries out the orders of [`scene::probe`].
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::mount::{MsFlags, mount, umount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::ptrace;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, sendto, socket,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, listen, sendto, socket,
 };
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{self, Pid};
 use scene::child;
-use scene::probe::{FIRST, Fate, LOOT, Order, READY};
+use scene::probe::{FIRST, Fate, LOOT, Order, READY, TRACE_ME};
+use scene::raw::{self, Ring};
 use scene::wire;
 
 /// `MSG_FASTOPEN` of Linux, which nix does not name.
@@ -23,6 +32,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 const LIMIT: u64 = 64 << 10;
 
 fn main() -> io::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some(TRACE_ME) {
+        return ptrace::traceme().map_err(Into::into);
+    }
     let mut open = Vec::new();
     for argument in std::env::args() {
         if let Some(order) = argument.strip_prefix(FIRST) {
@@ -36,6 +48,39 @@ fn main() -> io::Result<()> {
         answer(&serde_json::to_string(&fate).map_err(io::Error::other)?)?;
     }
     Ok(())
+}
+
+fn bind(from: &Path, to: &Path) -> io::Result<()> {
+    let none = None::<&Path>;
+    mount(Some(from), to, none, MsFlags::MS_BIND, none).map_err(Into::into)
+}
+
+/// The old root is put over the new one's own folder of that name.
+fn pivot(root: &Path, path: &Path) -> io::Result<String> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    unistd::pivot_root(root, &root.join("old"))?;
+    read(path)
+}
+
+/// The child ends with the probe.
+fn traced(program: &Path, arguments: &[String]) -> Fate {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let started = child::traced(&mut command).spawn();
+    fate(started.and_then(|child| {
+        let pid = Pid::from_raw(child.id() as i32);
+        waitpid(pid, None)?;
+        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL)?;
+        Ok(pid.to_string())
+    }))
+}
+
+fn trace(pid: Pid) -> io::Result<()> {
+    ptrace::seize(pid, ptrace::Options::empty())?;
+    // Only who has stopped can be let go.
+    ptrace::interrupt(pid)?;
+    waitpid(pid, None)?;
+    ptrace::detach(pid, None).map_err(Into::into)
 }
 
 fn answer(line: &str) -> io::Result<()> {
@@ -66,6 +111,44 @@ fn perform(order: &Order, open: &mut Vec<TcpListener>) -> Fate {
         Order::Exec(program, arguments) => return exec(program, arguments),
         Order::Call(number, arguments) => child::call(*number, *arguments),
         Order::Become(program) => Err(Command::new(program).exec()),
+        Order::Create(path) => File::create_new(path).map(drop),
+        Order::Remove(path) => fs::remove_file(path),
+        Order::RemoveDirectory(path) => fs::remove_dir(path),
+        Order::Rename(from, to) => fs::rename(from, to),
+        Order::Link(from, to) => fs::hard_link(from, to),
+        Order::Cut(path) => unistd::truncate(path, 0).map_err(Into::into),
+        Order::Symlink(from, to) => symlink(from, to),
+        Order::MakeDirectory(path) => fs::create_dir(path),
+        Order::Bind(from, to) => bind(from, to),
+        Order::CloneMount(from, to) => raw::clone_mount(from, to),
+        Order::Unmount(path) => umount(path).map_err(Into::into),
+        Order::Pivot(root, path) => return fate(pivot(root, path)),
+        Order::UserNamespace => unshare(CloneFlags::CLONE_NEWUSER).map_err(Into::into),
+        Order::UserNamespaceChild(by_clone3) => {
+            return match raw::child_apart(*by_clone3) {
+                Ok(WaitStatus::Signaled(_, signal, _)) => Fate::ChildKilled(signal as i32),
+                ended => fate(ended.map(|_| String::new())),
+            };
+        }
+        Order::Trace(pid) => trace(Pid::from_raw(*pid)),
+        Order::TracedExec(program, arguments) => return traced(program, arguments),
+        Order::ReadMemory(pid, address) => return fate(raw::read_memory(*pid, *address)),
+        Order::Map(path) => raw::map(path),
+        Order::Ring => Ring::new(false).map(drop),
+        Order::RingConnect(to, polled) => {
+            Ring::new(*polled).and_then(|mut ring| ring.connect(*to, LOOT.as_bytes()))
+        }
+        Order::RingRead(path) => {
+            return fate(Ring::new(false).and_then(|mut ring| ring.read(path)));
+        }
+        Order::RingRemove(path) => Ring::new(false).and_then(|mut ring| ring.remove(path)),
+        Order::ListenUnbound(v6) => listen_unbound(*v6).map(|listener| open.push(listener)),
+        Order::UdpBind(at) => UdpSocket::bind(at).map(drop),
+        Order::Socket(family, kind, protocol) => {
+            raw::socket_of(*family, *kind, *protocol).map(drop)
+        }
+        Order::UnixConnect(name) => unix_connect(name),
+        Order::UnixSend(name) => unix_send(name),
         Order::Fork(order) => return fork(order),
         Order::Thread(order) => return in_thread(order),
         Order::Talk(to, bytes) => return fate(wire::talk(*to, bytes)),
@@ -89,6 +172,35 @@ fn fate(result: io::Result<String>) -> Fate {
 
 fn connect(to: SocketAddr) -> io::Result<()> {
     TcpStream::connect_timeout(&to, CONNECT)?.write_all(LOOT.as_bytes())
+}
+
+fn listen_unbound(v6: bool) -> io::Result<TcpListener> {
+    let family = if v6 {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    listen(&socket, Backlog::new(8)?)?;
+    Ok(socket.into())
+}
+
+/// The address of a unix socket: a path, or `@` and an abstract name.
+fn unix_address(name: &str) -> io::Result<UnixAddress> {
+    match name.strip_prefix('@') {
+        Some(name) => UnixAddress::from_abstract_name(name),
+        None => UnixAddress::from_pathname(name),
+    }
+}
+
+fn unix_connect(name: &str) -> io::Result<()> {
+    UnixStream::connect_addr(&unix_address(name)?)?.write_all(LOOT.as_bytes())
+}
+
+fn unix_send(name: &str) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    let sent = socket.send_to_addr(LOOT.as_bytes(), &unix_address(name)?);
+    sent.map(drop)
 }
 
 fn fast_open(to: SocketAddr) -> io::Result<()> {

@@ -23,7 +23,7 @@ use clap::Args;
 use self::plan::{Entry, Outcome};
 use self::programs::Programs;
 use self::report::Report;
-use crate::{apt, build, fuzz, kernels, paths, scene, setup, sh, tidy, ui, vm};
+use crate::{apt, build, fuzz, kernels, paths, scene, servers, setup, sh, tidy, ui, vm};
 
 /// Runs everything that must pass; the last line is `N passed, N failed`.
 ///
@@ -47,6 +47,10 @@ pub struct Test {
     /// Disables each hook in turn and requires the test named for it to fail.
     #[arg(long)]
     mutants: bool,
+    /// Also the tests with inference servers that take minutes to build (`cargo xtask servers`);
+    /// without other flags only these, on this kernel.
+    #[arg(long)]
+    servers: bool,
     /// Only this series of stock kernels (6.1 or 6.12).
     #[arg(long, value_name = "SERIES")]
     kernel: Vec<String>,
@@ -59,7 +63,25 @@ pub struct Test {
     filter: Vec<String>,
 }
 
+/// Test files whose servers take minutes to build: only on demand.
+const SLOW: [&str; 1] = ["servers"];
+
 impl Test {
+    /// Whether the person asked for the slow tests and nothing else.
+    fn only_servers(&self) -> bool {
+        self.servers && !(self.unit || self.native || self.vm || self.fuzz || self.mutants)
+    }
+
+    /// Whether the end-to-end tests of this file are to run.
+    fn wants(&self, label: &str) -> bool {
+        let named = self.file.iter().any(|file| file == label);
+        if SLOW.contains(&label) {
+            named || self.servers
+        } else {
+            named || self.file.is_empty() && !self.only_servers()
+        }
+    }
+
     /// Whether the person asked for some tests only.
     fn narrowed(&self) -> bool {
         !(self.kernel.is_empty() && self.file.is_empty() && self.filter.is_empty())
@@ -78,6 +100,7 @@ pub fn run_tiers(_: &Tiers) -> Result<ExitCode> {
         vm: true,
         fuzz: false,
         mutants: false,
+        servers: false,
         kernel: vec![],
         file: vec![tiers::FILE.to_owned()],
         write_tiers: true,
@@ -89,29 +112,30 @@ pub fn run_tiers(_: &Tiers) -> Result<ExitCode> {
 pub fn run(args: &Test) -> Result<ExitCode> {
     ui::use_stdout();
     let since = Instant::now();
-    let all = !(args.unit || args.native || args.vm || args.fuzz || args.mutants);
+    let chosen = args.unit || args.native || args.vm || args.fuzz || args.mutants;
+    let all = !(chosen || args.servers);
+    let native_too = all || args.native || args.servers && !args.vm;
     let mut report = Report::default();
     if all || args.unit {
         quick_checks(&mut report);
     }
-    let programs = all || args.unit || args.native || args.vm || args.mutants;
+    let programs = all || args.unit || native_too || args.vm || args.mutants;
     if programs && let Some(programs) = prepare(&mut report, all || args.unit) {
         if all || args.unit {
             unit(&mut report, &programs, args);
         }
-        let scene = if all || args.native || args.vm || args.mutants {
+        let scene = if native_too || args.vm || args.mutants {
             setup::scene_tools()?;
-            report.step("setup", "llama.cpp server", scene::server())
+            report.step("setup", "inference servers", scene_env(args))
         } else {
             None
         };
-        if let Some(server) = scene {
-            let env = scene_env(&server);
+        if let Some(env) = scene {
             let mut seen = tiers::Seen::default();
-            if (all || args.native) && !apt::is_root()? {
+            if native_too && !apt::is_root()? {
                 let why = "loading kernel programs and making namespaces needs root";
                 report.check("native", "run", false, why);
-            } else if all || args.native {
+            } else if native_too {
                 native(&mut report, &programs, args, &env, &mut seen)?;
             }
             if all || args.vm {
@@ -239,15 +263,18 @@ fn unit(report: &mut Report, programs: &Programs, args: &Test) {
 }
 
 /// What end-to-end tests are told about where things are.
-fn scene_env(server: &scene::Server) -> BTreeMap<String, String> {
+fn scene_env(args: &Test) -> Result<BTreeMap<String, String>> {
+    let mut env = if SLOW.iter().any(|file| args.wants(file)) {
+        servers::all()?
+    } else {
+        servers::quick()?
+    };
     let bin = paths::release_bin("slmguard")
         .to_string_lossy()
         .into_owned();
-    server
-        .env()
-        .into_iter()
-        .chain([("SLMGUARD_BIN".to_owned(), bin)])
-        .collect()
+    env.extend(scene::server()?.env());
+    env.insert("SLMGUARD_BIN".to_owned(), bin);
+    Ok(env)
 }
 
 /// The end-to-end programs that were asked for, each one test at a time.
@@ -260,7 +287,7 @@ fn end_to_end(
     programs
         .end_to_end
         .iter()
-        .filter(|entry| args.file.is_empty() || args.file.contains(&entry.label))
+        .filter(|entry| args.wants(&entry.label))
         .cloned()
         .map(|mut entry| {
             entry.args = vec!["--test-threads=1".to_owned(), "--show-output".to_owned()];

@@ -154,6 +154,12 @@ fn guarded(file: &FileAccess) -> Option<Mapping> {
             &["AML.T0090", "AML.T0098"],
             &["LLM02:2025", "ASI03:2026"],
         ),
+        Guards::Runtime => row(
+            Severity::Critical,
+            &["T1611", "T1559"],
+            &["AML.T0105"],
+            &["LLM06:2025", "ASI03:2026"],
+        ),
         Guards::Credentials | Guards::CloudMetadata => {
             let attack: Ids = if has_component(file, &["shadow", "shadow-", "gshadow", "gshadow-"])
             {
@@ -340,7 +346,10 @@ fn by_facility(facility: Facility) -> Mapping {
         Facility::SourceRoute => &["T1090"],
         Facility::Ptrace => &["T1055.008"],
         Facility::ProcessMemory => &["T1003.007"],
-        Facility::Alg | Facility::IoUring | Facility::Bpf => &["T1068"],
+        Facility::Alg | Facility::Bpf => &["T1068"],
+        Facility::IoUring | Facility::IoUringFiles => &["T1562"],
+        Facility::NamesAdd | Facility::NamesMove => &["T1565.001"],
+        Facility::NamesRemove => &["T1485"],
         Facility::Mount | Facility::UserNamespace => &["T1611"],
     };
     let severity = if INVARIANT_FACILITIES & facility.bit() != 0 {

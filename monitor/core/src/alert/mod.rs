@@ -9,6 +9,7 @@ mod tests;
 pub use mapping::{Mapping, mapping};
 use monitor_common::{
     event::Verdict,
+    facility::Facility,
     path::permission::{READ, WRITE},
 };
 use serde::{Deserialize, Serialize};
@@ -189,13 +190,18 @@ fn access(fact: &Fact) -> Option<&'static str> {
 /// Whether the operation did not take effect. A program that was killed before its first
 /// instruction did not run. A file that a killed process had opened for reading was of no use to
 /// anybody if the process had one thread; with more, another may have used the moment. One opened
-/// for writing may have been created or truncated by the open itself.
+/// for writing may have been created or truncated by the open itself. A ring and a user namespace
+/// are of as little use as a file; mounts and changes of names have happened.
 fn prevented(seen: &Observation) -> bool {
     match seen.verdict {
         Verdict::Blocked => true,
         Verdict::Killed => match &seen.fact {
             Fact::Exec { .. } => true,
             Fact::Open(file) => seen.single_thread && file.access & WRITE == 0,
+            Fact::Facility { facility, .. } => {
+                let unused = matches!(facility, Facility::IoUring | Facility::UserNamespace);
+                seen.single_thread && unused
+            }
             _ => false,
         },
         Verdict::Known | Verdict::New | Verdict::WouldBlock | Verdict::Audited => false,

@@ -13,13 +13,15 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use monitor_common::{class::Family, event::Verdict, limits::MAX_DEPTH};
+use monitor_common::{
+    class::Family, event::Verdict, facility::UNLEARNABLE_FACILITIES, limits::MAX_DEPTH,
+};
 use serde::Serialize;
 
 pub use rows::{Row, RowError};
 
 use crate::{
-    observation::{Observation, Scope},
+    observation::{Fact, Observation, Scope},
     text,
 };
 
@@ -73,6 +75,8 @@ pub fn is_learnable(observation: &Observation) -> bool {
     observation.verdict == Verdict::New
         && !observation.invariant
         && !observation.families().is_empty()
+        && !matches!(&observation.fact, Fact::Facility { facility, .. }
+            if UNLEARNABLE_FACILITIES & facility.bit() != 0)
         && observation.fact.file().is_none_or(|file| {
             file.is_whole() && text::components(&file.path).count() <= MAX_DEPTH as usize
         })

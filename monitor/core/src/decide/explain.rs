@@ -38,7 +38,12 @@ pub fn decide(observation: Observation, baseline: &Baseline) -> Decision {
             )],
         )
     } else if observation.verdict == Verdict::New {
-        let why = "Its path is not known from the root, so it cannot be learned.";
+        let why = match observation.fact {
+            Fact::Facility { .. } => {
+                "It is never learned: only a rule in the configuration allows it."
+            }
+            _ => "Its path is not known from the root, so it cannot be learned.",
+        };
         (Outcome::Count, vec![what(&observation), why.into()])
     } else {
         (Outcome::Count, vec![])
@@ -119,6 +124,20 @@ fn alert_reasons(seen: &Observation, baseline: &Baseline) -> Vec<String> {
                 reasons.push(format!(
                     "{verb} {kept_there}: out of bounds for every workload, whatever was learned or allowed."
                 ));
+                reasons.push(effect(seen));
+            }
+            None if matches!(
+                &seen.fact,
+                Fact::Change {
+                    action: Action::RenameFrom | Action::LinkFrom,
+                    ..
+                }
+            ) =>
+            {
+                reasons.push(
+                    "Something that is forbidden under this name, or below it, would not be under the other."
+                        .into(),
+                );
                 reasons.push(effect(seen));
             }
             None => {

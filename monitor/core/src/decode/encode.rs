@@ -2,7 +2,7 @@
 //! layouts in [`monitor_common::event`], byte by byte, independently of the reader.
 
 use monitor_common::{
-    event::{Header, connect::ConnectEvent, flow::FlowEvent, process::*},
+    event::{Header, accept::*, connect::ConnectEvent, flow::FlowEvent, process::*},
     limits::{EVENT_ADDRESSES, EVENT_ARGV, EVENT_NAME},
 };
 
@@ -74,6 +74,30 @@ pub fn open(h: &Header, inode: (u64, u64), access: u8, path: &[u8]) -> Vec<u8> {
     finish(b)
 }
 
+/// A change: laid out as an open, with the action where that has its access.
+pub fn change(h: &Header, inode: (u64, u64), action: u8, path: &[u8]) -> Vec<u8> {
+    open(h, inode, action, path)
+}
+
+pub fn map(h: &Header, size: u64, protection: u8, shared: u8, path: &[u8]) -> Vec<u8> {
+    let mut b = header(h);
+    for v in [1, 2, 0xdead, size] {
+        b.extend(v.to_le_bytes());
+    }
+    b.extend([protection, shared]);
+    b.extend([0; 4]);
+    b.extend((path.len() as u16).to_le_bytes());
+    b.extend(path);
+    finish(b)
+}
+
+pub fn facility(h: &Header, facility: u32, detail: [u32; 3]) -> Vec<u8> {
+    let mut b = header(h);
+    b.extend(facility.to_le_bytes());
+    detail.iter().for_each(|v| b.extend(v.to_le_bytes()));
+    finish(b)
+}
+
 pub fn exec(h: &Header, inode: (u64, u64), after: u16, argv: &[u8], path: &[u8]) -> Vec<u8> {
     let mut b = header(h);
     for v in [inode.0, inode.1, 0xdead] {
@@ -87,6 +111,43 @@ pub fn exec(h: &Header, inode: (u64, u64), after: u16, argv: &[u8], path: &[u8])
     room[..argv.len()].copy_from_slice(argv);
     b.extend(room);
     b.extend(path);
+    finish(b)
+}
+
+pub fn caller(e: &CallerEvent) -> Vec<u8> {
+    let mut b = header(&e.header);
+    b.extend(e.address);
+    b.extend(e.device.to_le_bytes());
+    b.extend(e.inode.to_le_bytes());
+    b.extend(e.port.to_le_bytes());
+    b.extend(e.server.to_le_bytes());
+    b.extend([e.protocol, e.ip]);
+    b.extend(e.zero.to_le_bytes());
+    finish(b)
+}
+
+pub fn accept(e: &AcceptEvent) -> Vec<u8> {
+    let mut b = header(&e.header);
+    b.extend(e.peer);
+    b.extend(e.local);
+    b.extend(e.cookie.to_le_bytes());
+    b.extend(e.peer_port.to_le_bytes());
+    b.extend(e.local_port.to_le_bytes());
+    b.extend(e.peer_uid.to_le_bytes());
+    b.extend([e.protocol, e.ip]);
+    b.extend(e.zero);
+    finish(b)
+}
+
+pub fn unix(h: &Header, place: u8, name: &[u8]) -> Vec<u8> {
+    let mut b = header(h);
+    for v in [1_u64, 2, 0xdead] {
+        b.extend(v.to_le_bytes());
+    }
+    b.extend([place, 1]);
+    b.extend([0; 4]);
+    b.extend((name.len() as u16).to_le_bytes());
+    b.extend(name);
     finish(b)
 }
 

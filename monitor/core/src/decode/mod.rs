@@ -10,6 +10,8 @@ mod connect;
 mod encode;
 mod exec;
 mod facility;
+#[cfg(test)]
+mod file_tests;
 mod flow;
 mod map;
 mod name;

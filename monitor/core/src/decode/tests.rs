@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use monitor_common::{
     class::{Mode, Phase, Role},
-    event::{connect::ConnectEvent, exec::EXEC_FIXED, open::OPEN_FIXED, process::*},
+    event::{accept::*, connect::ConnectEvent, exec::EXEC_FIXED, open::OPEN_FIXED, process::*},
     limits::EVENT_ARGV,
     path::permission::{EXEC, READ},
 };
@@ -136,6 +136,94 @@ fn mapped_addresses_are_ipv4() {
             value: 5
         }
     );
+}
+
+#[test]
+fn a_caller_belongs_to_the_listener_s_scope() {
+    let mut event = CallerEvent {
+        header: Header {
+            class: NONE,
+            ..of(Kind::Caller)
+        },
+        device: 0xfd00001,
+        inode: 99,
+        port: 8080,
+        server: 4,
+        protocol: 6,
+        ip: 4,
+        ..Default::default()
+    };
+    event.address[10..].copy_from_slice(&[0xff, 0xff, 127, 0, 0, 1]);
+    let seen = read(&encode::caller(&event)).unwrap();
+    assert_eq!(seen.subject(), "127.0.0.1:8080/tcp");
+    assert_eq!((seen.scope, seen.process.pid), (Names.scope(4).unwrap(), 9));
+    let Fact::Caller { program, .. } = seen.fact else {
+        panic!("{:?}", seen.fact);
+    };
+    assert_eq!(program, (0xfd00001, 99));
+    event.server = 99;
+    let error = read(&encode::caller(&event)).unwrap_err();
+    let (field, class) = ("server", 99);
+    assert_eq!(error, DecodeError::UnknownClass { field, class });
+}
+
+#[test]
+fn an_accepted_connection_arrives_with_both_ends() {
+    let mut event = AcceptEvent {
+        header: of(Kind::Accept),
+        peer_port: 4000,
+        local_port: 8080,
+        peer_uid: 1000,
+        protocol: 6,
+        ip: 6,
+        ..Default::default()
+    };
+    event.peer[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, 7]);
+    event.local[15] = 1;
+    let at = |address: &str, port| Endpoint {
+        address: address.parse().unwrap(),
+        port,
+        protocol: 6,
+    };
+    let expected = Fact::Accept {
+        peer: at("10.0.0.7", 4000),
+        local: at("::1", 8080),
+        uid: Some(1000),
+    };
+    assert_eq!(read(&encode::accept(&event)).unwrap().fact, expected);
+    event.peer_uid = u32::MAX;
+    let unknown = read(&encode::accept(&event)).unwrap().fact;
+    assert!(matches!(unknown, Fact::Accept { uid: None, .. }));
+}
+
+#[test]
+fn unix_sockets_are_paths_abstract_names_or_nothing() {
+    let subject = |place, name: &[u8]| {
+        read(&encode::unix(&of(Kind::Unix), place, name)).map(|seen| seen.subject())
+    };
+    assert_eq!(subject(0, b"/run/x.sock").unwrap(), "/run/x.sock");
+    assert_eq!(subject(1, b"name\0\n").unwrap(), "@name\\u{0}\\u{a}");
+    assert_eq!(subject(2, b"").unwrap(), "unnamed");
+    let (field, value) = ("space", 3);
+    assert_eq!(
+        subject(3, b"").unwrap_err(),
+        DecodeError::Unknown { field, value }
+    );
+}
+
+#[test]
+fn facilities_arrive_by_name_with_their_detail() {
+    let bytes = encode::facility(&of(Kind::Facility), 1, [17, 3, 0x300]);
+    let seen = read(&bytes).unwrap();
+    assert_eq!(seen.subject(), "socket:packet");
+    let Fact::Facility { detail, .. } = seen.fact else {
+        panic!("{:?}", seen.fact);
+    };
+    assert_eq!(detail, [17, 3, 0x300]);
+    let unknown = encode::facility(&of(Kind::Facility), 63, [0; 3]);
+    let (field, value) = ("facility", 63);
+    let error = read(&unknown).unwrap_err();
+    assert_eq!(error, DecodeError::Unknown { field, value });
 }
 
 #[test]
