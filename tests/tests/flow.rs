@@ -2,6 +2,8 @@
 //! what the peers have counted; nothing here is refused, so that the twin is
 //! the peer's own count.
 
+use std::io::Read;
+
 use anyhow::{Context, Result};
 use scene::daemon::Daemon;
 use scene::probe::{Fate, Order, Probe};
@@ -162,8 +164,22 @@ fn what_has_nothing_to_do_with_a_workload_is_not_counted() -> Result<()> {
 fn connections_and_files_that_were_there_before_are_found_and_learned() -> Result<()> {
     let trial = Trial::prepared(Setup::tool())?;
     let mut probe = trial.member()?;
+    // A peer that waits for as long as it takes the daemon to start, and counts.
+    let (told, counted) = std::sync::mpsc::channel();
+    trial.namespace.run(move || -> Result<()> {
+        let listener = std::net::TcpListener::bind(at(WEATHER, 9443))?;
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let read = listener
+                .accept()
+                .and_then(|(mut stream, _)| stream.read_to_end(&mut bytes));
+            // Nobody waits any more where the test has failed already.
+            let _ = told.send(read);
+        });
+        Ok(())
+    })??;
     let notes = trial.file("notes.txt", "notes")?;
-    assert!(probe.ask(&Order::Hold(at(ATTACKER, 80)))?.worked());
+    assert!(probe.ask(&Order::Hold(at(WEATHER, 9443)))?.worked());
     assert!(probe.ask(&Order::Keep(notes.clone(), false))?.worked());
     let daemon = trial.daemon()?;
     daemon.launch()?;
@@ -176,21 +192,21 @@ fn connections_and_files_that_were_there_before_are_found_and_learned() -> Resul
         .collect();
     let path = scene::trial::text(&notes);
     assert!(
-        found.contains(&"10.77.0.66:80/tcp") && found.contains(&path.as_str()),
+        found.contains(&"10.77.0.10:9443/tcp") && found.contains(&path.as_str()),
         "{found:?}"
     );
     daemon.learned(WORKLOAD, "destination", "the connection", |s| {
-        s == "10.77.0.66:80/tcp"
+        s == "10.77.0.10:9443/tcp"
     })?;
     daemon.learned(WORKLOAD, "read", "the file", |s| s == path)?;
 
     // What it sends from now on is counted, though no hook saw the socket being made.
     assert!(probe.ask(&Order::More(vec![b'x'; 777]))?.worked());
-    let (all, event) = carried(daemon, "10.77.0.66:80/tcp", 1)?;
+    let (all, event) = carried(daemon, "10.77.0.10:9443/tcp", 1)?;
     assert_eq!((all[0], all[1]), (1, 777));
     assert_eq!(event["process"]["pid"], probe.pid());
     drop(probe);
-    assert_eq!(trial.world.attacker.evidence()?.bytes, 777);
+    assert_eq!(counted.recv()??, 777);
     Ok(())
 }
 

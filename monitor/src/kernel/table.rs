@@ -605,7 +605,7 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
     Row {
         guards: "whose each socket is, also when its packets move without their process",
         files: true,
-        test: "flow::what_a_connection_carried_is_told_when_it_ends",
+        test: "flow::what_a_peer_opened_is_the_peer_s",
         ..row(
             Hook::SocketOwner,
             "socket_owner",
