@@ -40,7 +40,7 @@ fn start(trial: &Trial, options: &[&str], more: &[&str]) -> Result<Probe> {
     let words = [&[program.as_str()], more].concat();
     let launch = Launch {
         arguments: arguments(trial, options, &words)?,
-        user: None,
+        ..Launch::default()
     };
     Probe::start(&trial.namespace, trial.daemon()?.program(), launch)
 }
@@ -246,7 +246,7 @@ fn its_first_act_is_judged() -> Result<()> {
     let twin = Trial::unguarded()?;
     twin.member_with(Launch {
         arguments: vec![first.clone()],
-        user: None,
+        ..Launch::default()
     })?;
     assert_eq!(twin.world.attacker.evidence()?.connections, 1);
 
@@ -601,7 +601,7 @@ fn a_drop_in_for_a_unit_is_one_that_systemd_takes() -> Result<()> {
         said(&output)
     );
     assert!(
-        drop_in.contains("--role server -- /bin/sleep    1\n"),
+        drop_in.contains("--role server -- /bin/sleep  1\n"),
         "{drop_in}"
     );
     trial.file("scene.service.d/slmguard.conf", &drop_in)?;
@@ -639,5 +639,38 @@ fn a_drop_in_for_a_unit_is_one_that_systemd_takes() -> Result<()> {
     let output = print(&["--workload", WORKLOAD, "--", "/bin/echo", "100%", "$HOME"])?;
     let own = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(own.contains("-- /bin/echo \"100%%\" \"$$HOME\""), "{own}");
+    Ok(())
+}
+
+#[test]
+fn the_container_example_s_entry_point_enrols_out_of_a_pid_namespace() -> Result<()> {
+    let file = include_str!("../../packaging/examples/container/Containerfile");
+    let entry = file
+        .lines()
+        .find_map(|line| line.strip_prefix("ENTRYPOINT "))
+        .context("an entry point")?;
+    let words: Vec<String> = serde_json::from_str(entry)?;
+    let trial = Trial::guarded(setup())?;
+    let (program, socket) = (
+        text(trial.daemon()?.program()),
+        text(&trial.daemon()?.socket()),
+    );
+    let here = words.iter().map(|word| match word.as_str() {
+        "/usr/local/bin/slmguard" => program.as_str(),
+        "/run/slmguard/api.sock" => socket.as_str(),
+        "assistant" => WORKLOAD,
+        other => other,
+    });
+    let mut command = Command::new("unshare");
+    command
+        .args(["--fork", "--pid", "--mount-proc"])
+        .args(here)
+        .args(["/bin/cat", "/proc/self/status"]);
+    let output = command::output(command, PATIENCE)?;
+    let status = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(status.contains("\nPid:\t1\n"), "{status}{}", said(&output));
+    trial
+        .daemon()?
+        .learned(WORKLOAD, "read", "its status", |s| s == "/proc/self/status")?;
     Ok(())
 }

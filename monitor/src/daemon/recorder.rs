@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use monitor_common::{ABI, hook::Hook};
 use slmguard_core::{
+    config::Workload,
     recording::{BY_KERNEL, BY_RECORDER, End, Header, Member, Record, first_line, line},
     text::escape,
     time::rfc3339,
@@ -307,6 +308,14 @@ impl Engine {
         for workload in &self.config.workloads {
             add(Record::Workload(workload.clone()));
         }
+        for name in state.workloads.keys() {
+            if !self.config.workloads.iter().any(|w| w.name == *name) {
+                add(Record::Workload(Workload {
+                    name: name.clone(),
+                    ..self.found.clone()
+                }));
+            }
+        }
         for (id, scope) in &self.classes.rows() {
             add(Record::Class(Member::new(*id, scope)));
         }
@@ -319,6 +328,14 @@ impl Engine {
             add(Record::Policy { number, version });
         }
         state.baseline.rows().map(Record::Known).for_each(&mut add);
+        for (workload, address, name, ends) in state.names.entries() {
+            add(Record::Name {
+                workload: workload.into(),
+                address,
+                name: name.into(),
+                ends,
+            });
+        }
         let mut processes: Vec<_> = state.processes.all().collect();
         processes.sort_unstable_by_key(|p| p.info.pid);
         for process in processes {

@@ -114,6 +114,12 @@ impl Replay {
             }
             Record::Policy { number, version } => self.state.set_version(number, version),
             Record::Known(row) => self.known.push(row),
+            Record::Name {
+                workload,
+                address,
+                name,
+                ends,
+            } => self.state.names.restore(&workload, name, address, ends, 0),
             Record::Process { info, member } => {
                 let scope = scope(&member)?;
                 self.state.processes.enter(info, scope);

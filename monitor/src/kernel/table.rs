@@ -20,6 +20,10 @@ pub enum Attach {
     CgroupSockAddr,
     /// To the root of the cgroup v2 hierarchy.
     CgroupSock,
+    /// To the root of the cgroup v2 hierarchy; the direction stands in the object.
+    CgroupSkb,
+    /// To the root of the cgroup v2 hierarchy, as a program of its own.
+    CgroupSockOps,
     /// To an LSM hook.
     Lsm(&'static str),
 }
@@ -106,6 +110,15 @@ const OPENED: &[&str] = &["file_mode"];
 const PROGRAM: &[&str] = &["bprm_file"];
 /// From a socket to its protocol.
 const SOCKET: &[&str] = &["socket_sk", "sk_protocol"];
+const ANY_SOCKET: &[&str] = &["sk_family", "sk_type", "sk_num"];
+const FILE_SOCKET: &[&str] = &["file_private"];
+/// From a unix socket to its name.
+const UNIX: &[&str] = &[
+    "unix_path",
+    "unix_address",
+    "unix_address_length",
+    "unix_address_name",
+];
 /// Who runs, where no helper tells.
 const WHO: &[&str] = &[
     "task_tgid",
@@ -129,6 +142,7 @@ const NAMESPACES: &[&str] = &[
     "task_cred",
     "cred_user_ns",
     "task_real_parent",
+    "task_leader",
 ];
 /// From a task to those that it traces, and to its own numbers.
 const TRACED: &[&str] = &[
@@ -142,6 +156,13 @@ const NUMBERS: &[&str] = &["task_leader", "task_thread_pid", "pid_level", "pid_n
 const RING: &[&str] = &["ring_opcode", "ring_command"];
 /// From a message to its destination.
 const MESSAGE: &[&str] = &["msg_name", "msg_namelen"];
+/// What a TCP connection has carried.
+const CARRIED: &[&str] = &[
+    "sk_flags",
+    "tcp_bytes_sent",
+    "tcp_bytes_retrans",
+    "tcp_bytes_received",
+];
 
 use Effect::{Kills, Prevents, Tracks};
 
@@ -221,14 +242,16 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
         )
     },
     Row {
-        guards: "a server that listens (IPv4) is held to its serving policy",
-        test: "process::a_server_that_listens_is_in_phase_serve",
-        ..row(Hook::Bind4, "bind4", "bind", Attach::CgroupSock)
+        effect: [Prevents, Prevents],
+        guards: "listening by IPv4 outside the policy",
+        test: "listen::a_port_outside_the_policy_is_not_taken",
+        ..row(Hook::Bind4, "bind4", "listen", Attach::CgroupSockAddr)
     },
     Row {
-        guards: "a server that listens (IPv6) is held to its serving policy",
-        test: "process::a_server_that_listens_on_ipv6_is_in_phase_serve",
-        ..row(Hook::Bind6, "bind6", "bind", Attach::CgroupSock)
+        effect: [Prevents, Prevents],
+        guards: "listening by IPv6 outside the policy",
+        test: "listen::a_port_outside_the_policy_is_not_taken_by_ipv6",
+        ..row(Hook::Bind6, "bind6", "listen", Attach::CgroupSockAddr)
     },
     Row {
         effect: [Prevents, Prevents],
@@ -509,6 +532,114 @@ pub const TABLE: [Row; monitor_common::hook::HOOKS] = [
             "listen_release",
             "listen",
             Attach::CgroupSock,
+        )
+    },
+    Row {
+        guards: "who calls a member's port, and as which user of this host",
+        needs: &[WHO],
+        test: "accept::a_peer_is_told_with_its_user",
+        ..row(Hook::TcpAccept, "tcp_accept", "accept", Attach::SockOps)
+    },
+    Row {
+        guards: "listening without having bound",
+        needs: &[SOCKET, ANY_SOCKET],
+        files: false,
+        test: "listen::who_listens_without_binding_is_refused_or_told",
+        ..denies(Hook::LsmListen, "lsm_listen", "listen", "socket_listen")
+    },
+    Row {
+        effect: [Prevents, Prevents],
+        guards: "raw and ping sockets, and transports other than TCP and UDP",
+        test: "socket::a_raw_socket_is_refused",
+        ..row(
+            Hook::SockCreate,
+            "sock_create",
+            "socket",
+            Attach::CgroupSock,
+        )
+    },
+    Row {
+        guards: "sockets of kinds outside the policy",
+        files: false,
+        test: "socket::a_packet_socket_is_not_had",
+        ..denies(Hook::LsmSocket, "lsm_socket", "socket", "socket_create")
+    },
+    Row {
+        guards: "sockets of kinds outside the policy",
+        needs: &[DESCRIPTOR, SOCKET, ANY_SOCKET, FILE_SOCKET],
+        test: "socket::a_packet_socket_is_not_had",
+        ..ends(Hook::SocketExit, "socket_exit", "socket")
+    },
+    Row {
+        guards: "unix sockets outside the policy",
+        needs: &[PATH, NAME, UNIX, ANY_SOCKET],
+        test: "unix::a_socket_outside_the_policy_is_not_reached",
+        ..denies(
+            Hook::LsmUnixConnect,
+            "lsm_unix_connect",
+            "unix",
+            "unix_stream_connect",
+        )
+    },
+    Row {
+        guards: "datagrams to unix sockets outside the policy",
+        needs: &[PATH, NAME, UNIX, ANY_SOCKET, SOCKET],
+        test: "unix::a_datagram_outside_the_policy_is_not_sent",
+        ..denies(Hook::LsmUnixSend, "lsm_unix_send", "unix", "unix_may_send")
+    },
+    Row {
+        guards: "unix sockets outside the policy",
+        needs: &[
+            DESCRIPTOR,
+            PATH,
+            NAME,
+            UNIX,
+            ANY_SOCKET,
+            SOCKET,
+            FILE_SOCKET,
+            &["unix_peer"],
+        ],
+        test: "unix::a_socket_outside_the_policy_is_not_reached",
+        ..ends(Hook::UnixExit, "unix_exit", "unix")
+    },
+    Row {
+        guards: "whose each socket is, also when its packets move without their process",
+        files: true,
+        test: "flow::what_a_peer_opened_is_the_peer_s",
+        ..row(
+            Hook::SocketOwner,
+            "socket_owner",
+            "socket",
+            Attach::CgroupSock,
+        )
+    },
+    Row {
+        guards: "what each connection carried, who opened it and how long it lasted",
+        needs: &[CARRIED],
+        files: true,
+        test: "flow::what_a_connection_carried_is_told_when_it_ends",
+        ..row(Hook::FlowState, "flow_state", "flow", Attach::CgroupSockOps)
+    },
+    Row {
+        guards: "names that are looked up, server names of TLS connections, datagrams sent",
+        files: true,
+        test: "name::a_question_is_told_with_the_process_that_asked",
+        ..row(
+            Hook::PacketEgress,
+            "packet_egress",
+            "name",
+            Attach::CgroupSkb,
+        )
+    },
+    Row {
+        guards: "addresses that names were answered with, datagrams received",
+        files: true,
+        test: "name::an_answer_gives_a_refused_address_its_name",
+        ..row(
+            Hook::PacketIngress,
+            "packet_ingress",
+            "name",
+            Attach::CgroupSkb,
         )
     },
 ];

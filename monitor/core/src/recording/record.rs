@@ -51,6 +51,17 @@ pub enum Record {
     },
     /// One subject of the baseline.
     Known(Row),
+    /// A name that a workload was given an address for before the recording began.
+    Name {
+        /// The workload.
+        workload: String,
+        /// The address.
+        address: std::net::IpAddr,
+        /// The name, escaped.
+        name: String,
+        /// When it ends, nanoseconds since the epoch.
+        ends: u64,
+    },
     /// A process whose origin no event tells: what the daemon found out about it from outside.
     Process {
         /// The process.
@@ -187,6 +198,7 @@ impl Record {
             Self::Mode { .. } => "mode",
             Self::Policy { .. } => "policy",
             Self::Known(_) => "known",
+            Self::Name { .. } => "name",
             Self::Process { .. } => "process",
             Self::Clock { .. } => "clock",
             Self::Begin => "begin",

@@ -67,6 +67,12 @@ fn whole() -> Vec<Record> {
             first_seen: 2,
             last_seen: 3,
         }),
+        Record::Name {
+            workload: "a".into(),
+            address: [10, 0, 0, 1].into(),
+            name: "a.example".into(),
+            ends: 4,
+        },
         Record::Process {
             info: crate::alert::ProcessInfo::default(),
             member: class,
