@@ -331,14 +331,6 @@ impl Engine {
         for (workload, address, name, ends) in state.names.entries() {
             add(Record::Name {
                 workload: workload.into(),
-                name: name.into(),
-                address,
-                ends,
-            });
-        }
-        for (workload, address, name, ends) in state.names.entries() {
-            add(Record::Name {
-                workload: workload.into(),
                 address,
                 name: name.into(),
                 ends,

@@ -120,12 +120,6 @@ impl Replay {
                 name,
                 ends,
             } => self.state.names.restore(&workload, name, address, ends, 0),
-            Record::Name {
-                workload,
-                name,
-                address,
-                ends,
-            } => self.state.names.restore(&workload, name, address, ends, 0),
             Record::Process { info, member } => {
                 let scope = scope(&member)?;
                 self.state.processes.enter(info, scope);

@@ -1,7 +1,5 @@
 //! What can stand on a line of a recording.
 
-use std::net::IpAddr;
-
 use monitor_common::class::ClassId;
 use serde::{Deserialize, Serialize};
 
@@ -62,17 +60,6 @@ pub enum Record {
         /// The name, escaped.
         name: String,
         /// When it ends, nanoseconds since the epoch.
-        ends: u64,
-    },
-    /// A name that a workload had been given an address for.
-    Name {
-        /// The workload.
-        workload: String,
-        /// The name, escaped.
-        name: String,
-        /// Its address.
-        address: IpAddr,
-        /// How long that holds, nanoseconds since the epoch.
         ends: u64,
     },
     /// A process whose origin no event tells: what the daemon found out about it from outside.
@@ -211,7 +198,6 @@ impl Record {
             Self::Mode { .. } => "mode",
             Self::Policy { .. } => "policy",
             Self::Known(_) => "known",
-            Self::Name { .. } => "name",
             Self::Name { .. } => "name",
             Self::Process { .. } => "process",
             Self::Clock { .. } => "clock",

@@ -73,12 +73,6 @@ fn whole() -> Vec<Record> {
             name: "a.example".into(),
             ends: 4,
         },
-        Record::Name {
-            workload: "a".into(),
-            name: "example.org".into(),
-            address: [10, 0, 0, 1].into(),
-            ends: 4,
-        },
         Record::Process {
             info: crate::alert::ProcessInfo::default(),
             member: class,
