@@ -73,10 +73,20 @@ pub fn describe(pid: i32, says: &str, detector: &str, places: &[(&Path, &str)]) 
         ports.join(", "),
         heap(&read("status")?),
     );
+    // A model that was read and closed again is known by its name alone.
+    let named: BTreeSet<String> = arguments
+        .split_terminator('\0')
+        .map(str::to_owned)
+        .collect();
+    let read_only = open.difference(&mapped);
+    let only_named = named
+        .iter()
+        .filter(|path| !mapped.contains(*path) && !open.contains(*path));
     for (how, path) in mapped
         .iter()
         .map(|path| ("mapped", path))
-        .chain(open.difference(&mapped).map(|path| ("read", path)))
+        .chain(read_only.map(|path| ("read", path)))
+        .chain(only_named.map(|path| ("named", path)))
     {
         let Some((_, format)) = MODELS.iter().find(|(ending, _)| path.ends_with(ending)) else {
             continue;

@@ -62,6 +62,16 @@ impl Kind {
         }
     }
 
+    /// The detector that is to find it.
+    pub fn detector(self) -> &'static str {
+        match self {
+            Self::Node => "node-llama-cpp",
+            Self::Llama => "llama.cpp",
+            Self::Candle => "generic",
+            Self::Onnx => "onnxruntime",
+        }
+    }
+
     /// Where it listens inside its world.
     pub fn address(self) -> SocketAddr {
         let port = match self {
@@ -181,7 +191,8 @@ pub struct Bench {
     pub script: Script,
     /// The server.
     pub server: Service,
-    kind: Kind,
+    /// Which server it is.
+    pub kind: Kind,
     daemon: Option<Daemon>,
     namespace: Arc<Namespace>,
     program: Program,
@@ -239,17 +250,13 @@ impl Bench {
 
     /// What the running server looks like from outside.
     pub fn looks(&self) -> Result<String> {
-        let (says, detector) = match self.kind {
-            Kind::Node => ("llama.cpp as a library in Node.js", "node-llama-cpp"),
-            Kind::Llama => (
-                "llama-server with tools, an MCP server, a proxy and slots, linked statically",
-                "llama.cpp",
-            ),
-            Kind::Candle => (
-                "a server over candle and rustls: its model was read and closed again",
-                "generic",
-            ),
-            Kind::Onnx => ("a Python service over ONNX Runtime", "onnxruntime"),
+        let says = match self.kind {
+            Kind::Node => "llama.cpp as a library in Node.js",
+            Kind::Llama => {
+                "llama-server with tools, an MCP server, a proxy and slots, linked statically"
+            }
+            Kind::Candle => "a server over candle and rustls: its model was read and closed again",
+            Kind::Onnx => "a Python service over ONNX Runtime",
         };
         let install = match self.kind {
             Kind::Node => crate::scene::installed_modules()?.canonicalize()?,
@@ -268,7 +275,7 @@ impl Bench {
             Kind::Llama | Kind::Candle => &places[1..],
             Kind::Node | Kind::Onnx => &places[..],
         };
-        looks::describe(self.server.pid()?, says, detector, places)
+        looks::describe(self.server.pid()?, says, self.kind.detector(), places)
     }
 
     /// How much was learned, by role, phase and family.

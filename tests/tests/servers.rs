@@ -3,10 +3,11 @@
 //! xtask servers`; run by `cargo xtask test --servers`.
 
 use std::path::Path;
+use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
-use scene::daemon::ALERT;
+use scene::daemon::{self, ALERT, Daemon, Options};
 use scene::looks::lasting;
 use scene::servers::{Bench, Kind};
 use scene::wait;
@@ -187,7 +188,8 @@ fn each_server_looks_as_it_was_recorded() -> Result<()> {
         let bench = Bench::unguarded(kind)?;
         bench.serve()?;
         let now = bench.looks()?;
-        let file = Path::new("servers/recorded").join(format!("recorded-{}.toml", kind.name()));
+        let file = Path::new("../monitor/core/src/detect/fixtures")
+            .join(format!("recorded-{}.toml", kind.name()));
         if env::var_os("SLMGUARD_BLESS").is_some() {
             fs::write(&file, format!("{RECORDED}{now}"))?;
         }
@@ -201,6 +203,76 @@ fn each_server_looks_as_it_was_recorded() -> Result<()> {
 /// The head of a recording.
 const RECORDED: &str = "# Recorded from the running server by tests/tests/servers.rs on Debian 12, \
     x86-64.\n# Folders of that machine are written as /srv/inference and /opt/server.\n\n";
+
+/// What a guard that knows of nothing says about the process of `bench`.
+fn found(guard: &Daemon, bench: &Bench) -> Result<Value> {
+    let (pid, name) = (bench.server.pid()?, bench.kind.name());
+    let has = |workload: &Value| {
+        let processes = workload["processes"].as_array();
+        processes.is_some_and(|all| all.iter().any(|process| process["pid"] == pid))
+    };
+    let workload = wait::until(&format!("{name} is found"), FOUND, || {
+        Ok(guard.json(&["workloads"])?.into_iter().find(has))
+    })?;
+    let given = workload["name"].as_str().context("a workload has a name")?;
+    let explained = guard.json(&["workloads", given, "--explain"])?;
+    explained.into_iter().next().context("an explanation")
+}
+
+#[test]
+fn with_an_empty_configuration_each_is_found_with_evidence() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut benches = Vec::new();
+    for kind in Kind::ALL {
+        benches.push(Bench::unguarded(kind)?);
+    }
+    let mut options = Options::new(
+        daemon::program()?,
+        &folder.path().join("guard"),
+        String::new(),
+    );
+    options.detect = true;
+    let guard = Daemon::start(options)?;
+    // First as they run already, then as they start under the guard's eyes.
+    for round in 0..2 {
+        for bench in &benches {
+            bench.serve()?;
+            let (workload, name) = (found(&guard, bench)?, bench.kind.name());
+            let seen = &workload["detection"];
+            println!("{name}: {seen}");
+            assert_eq!(seen["detector"], bench.kind.detector(), "{name}: {seen}");
+            assert_eq!(workload["origin"], "detected", "{name}");
+            assert_eq!(
+                seen["ports"][0],
+                bench.kind.address().port(),
+                "{name}: {seen}"
+            );
+            let signs: Vec<&Value> = seen["evidence"].as_array().into_iter().flatten().collect();
+            for source in evidence(bench.kind) {
+                let told = signs.iter().any(|sign| sign["source"] == *source);
+                assert!(told, "{name}, {source}: {seen}");
+            }
+            if round == 0 {
+                bench.server.restart()?;
+                bench.ready()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What at least speaks for each.
+fn evidence(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Node => &["library", "model", "listener"],
+        Kind::Llama => &["program", "model", "listener"],
+        Kind::Candle => &["model", "listener"],
+        Kind::Onnx => &["library", "model", "listener"],
+    }
+}
+
+/// How long the search may take.
+const FOUND: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_demo_s_server_serves_under_enforcement() -> Result<()> {
