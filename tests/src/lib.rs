@@ -32,6 +32,7 @@ pub mod demo;
 pub mod dns;
 pub mod gguf;
 pub mod http;
+pub mod launcher;
 pub mod model;
 pub mod namespace;
 pub mod netlink;
