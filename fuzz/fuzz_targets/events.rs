@@ -44,13 +44,20 @@ fn take(bytes: &[u8], baseline: &mut Baseline) {
     };
     is_harmless(&observation.comm);
     is_harmless(&observation.subject());
-    for _ in 0..2 {
-        tell(&observation, baseline);
-        baseline.absorb(&observation);
-    }
+    // Once as news, once as known.
+    tell(&observation, baseline);
+    let learned = baseline.absorb(&observation);
+    tell(&observation, baseline);
     let rows: Vec<_> = baseline.rows().collect();
     rows.iter().for_each(|row| is_harmless(&row.subject));
     assert_eq!(Baseline::from_rows(rows).as_ref(), Ok(&*baseline));
+    // A policy holds the invariants too, which makes it slow: one in so many is enough here.
+    let sample = bytes
+        .iter()
+        .fold(0_u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(*byte));
+    if !learned || sample % 64 != 0 {
+        return;
+    }
     let compiled = compile_policy(&PolicyInputs {
         policy: 1,
         key: HashKey { k0: 1, k1: 2 },

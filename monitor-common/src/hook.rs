@@ -32,9 +32,9 @@ hooks! {
     ProcessExec = "process_exec",
     /// raw tracepoint `sched_process_exit`.
     ProcessExit = "process_exit",
-    /// cgroup `post_bind4`.
+    /// cgroup `bind4`.
     Bind4 = "bind4",
-    /// cgroup `post_bind6`.
+    /// cgroup `bind6`.
     Bind6 = "bind6",
     /// cgroup `connect4`.
     Connect4 = "connect4",
@@ -106,6 +106,30 @@ hooks! {
     TcpCaller = "tcp_caller",
     /// cgroup `sock_release`.
     ListenRelease = "listen_release",
+    /// cgroup `sock_ops`, when a TCP connection has come in.
+    TcpAccept = "tcp_accept",
+    /// LSM `socket_listen`.
+    LsmListen = "lsm_listen",
+    /// cgroup `sock_create`.
+    SockCreate = "sock_create",
+    /// LSM `socket_create`.
+    LsmSocket = "lsm_socket",
+    /// raw tracepoint `sys_exit`: socket, socketpair.
+    SocketExit = "socket_exit",
+    /// LSM `unix_stream_connect`.
+    LsmUnixConnect = "lsm_unix_connect",
+    /// LSM `unix_may_send`.
+    LsmUnixSend = "lsm_unix_send",
+    /// raw tracepoint `sys_exit`: connect.
+    UnixExit = "unix_exit",
+    /// cgroup `sock_create`: whose a socket is.
+    SocketOwner = "socket_owner",
+    /// cgroup `sock_ops`.
+    FlowState = "flow_state",
+    /// cgroup `skb` egress.
+    PacketEgress = "packet_egress",
+    /// cgroup `skb` ingress.
+    PacketIngress = "packet_ingress",
 }
 
 impl Hook {

@@ -21,6 +21,7 @@ pub mod name;
 pub mod offsets;
 pub mod path;
 pub mod seen;
+pub mod socket;
 
 /// Version of the layouts in this crate; part of the pin directory's name, so that a daemon never
 /// reopens maps of another layout.

@@ -42,3 +42,15 @@ pub const EVENT_NAME: usize = 256;
 pub const EVENT_ADDRESSES: usize = 16;
 /// Nanoseconds within which equal denials of one process are counted rather than reported.
 pub const DENIAL_QUIET_NS: u64 = 1_000_000_000;
+/// Peers whose flows the kernel counts, over all classes (least recently used go first).
+pub const MAX_FLOWS: u32 = 16_384;
+/// DNS questions whose answers are waited for (least recently asked go first).
+pub const MAX_QUERIES: u32 = 8192;
+/// Nanoseconds for which an answer is waited for.
+pub const ANSWER_NS: u64 = 30_000_000_000;
+/// Bytes of a DNS message or of a TLS hello that are read.
+pub const MESSAGE: usize = 4096;
+/// Records of a DNS answer that are read.
+pub const MAX_RECORDS: u32 = 64;
+/// Packets that can be read at the same time.
+pub const BENCHES: u32 = 128;

@@ -156,6 +156,22 @@ offsets! {
     ring_command = "io_kiocb.cmd",
     /// Local port of a socket, host byte order.
     sk_num = "sock.__sk_common.skc_num",
+    /// Address family of a socket.
+    sk_family = "sock.__sk_common.skc_family",
+    /// SOCK_STREAM and the like.
+    sk_type = "sock.sk_type",
+    /// What a file's driver keeps: of a socket's file, the socket.
+    file_private = "file.private_data",
+    /// Where a unix socket lies in the file system.
+    unix_path = "unix_sock.path",
+    /// Name of a unix socket.
+    unix_address = "unix_sock.addr",
+    /// Who a unix socket is connected to.
+    unix_peer = "unix_sock.peer",
+    /// Bytes of a unix address, its family among them.
+    unix_address_length = "unix_address.len",
+    /// The address itself.
+    unix_address_name = "unix_address.name",
     /// Thread id.
     task_pid = "task_struct.pid",
     /// Name of a thread.
@@ -172,6 +188,14 @@ offsets! {
     node_id = "kernfs_node.id",
     /// Program that an address space belongs to.
     mm_exe_file = "mm_struct.exe_file",
+    /// Flags of a socket: tells whether the peer has ended.
+    sk_flags = "sock_common.skc_flags",
+    /// Payload bytes of a TCP connection that were sent, repeated ones too.
+    tcp_bytes_sent = "tcp_sock.bytes_sent",
+    /// Payload bytes that were sent again.
+    tcp_bytes_retrans = "tcp_sock.bytes_retrans",
+    /// Bytes that came, the end mark counted as one.
+    tcp_bytes_received = "tcp_sock.bytes_received",
 }
 const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::PATHS.len());
 

@@ -14,6 +14,7 @@ macro_rules! mask {
         }
     };
 }
+mask!(below_16, "16", "15");
 mask!(below_128, "128", "127");
 mask!(below_256, "256", "255");
 mask!(below_512, "512", "511");

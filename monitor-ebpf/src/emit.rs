@@ -32,7 +32,7 @@ const FORCE_WAKEUP: u64 = 2;
 /// Adds atomically: the hooks can be preempted between load and store. In assembly, because core
 /// offers no atomic arithmetic for this target.
 #[inline(always)]
-fn add(counter: *mut u64, n: u64) {
+pub fn add(counter: *mut u64, n: u64) {
     // SAFETY: points to an aligned field of a map value.
     unsafe {
         asm!("lock *(u64 *)({p} + 0) += {n}", p = in(reg) counter, n = in(reg) n, options(nostack))
@@ -138,7 +138,7 @@ pub fn note(key: &SeenKey, adverse: bool) -> Option<u64> {
 
 /// Start of the current process, nanoseconds since boot; 0 where it cannot be read.
 #[inline(always)]
-fn start_time(task: u64) -> u64 {
+pub fn start_time(task: u64) -> u64 {
     let o = OFFSETS.load();
     match read::<u64>(task, o.task_leader) {
         Some(leader) => read::<u64>(leader, o.task_start).unwrap_or(0),

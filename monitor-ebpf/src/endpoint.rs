@@ -3,7 +3,7 @@
 use aya_ebpf::{maps::lpm_trie::Key, programs::SockAddrContext};
 use monitor_common::{
     class::{Control, Family},
-    endpoint::{DENIED, DestinationKey, INVARIANT_POLICY, KEY_BITS, Scope, V4_PREFIX},
+    endpoint::{DENIED, DestinationKey, INVARIANT_POLICY, KEY_BITS, LISTEN, Scope, V4_PREFIX},
     event::{Kind, Verdict, connect::ConnectEvent, flag},
     hash,
     hook::Hook,
@@ -11,7 +11,7 @@ use monitor_common::{
 };
 
 use crate::{
-    emit::{self, Subject},
+    emit::{self, Subject, Who},
     maps::{DESTINATIONS, POLICIES},
     offsets::HASH_KEY,
     verdict::{Means, judge},
@@ -118,8 +118,9 @@ impl Endpoint {
         DESTINATIONS.get(Key::new(KEY_BITS + 128, key)).is_some()
     }
 
+    /// Whether some entry of the policy covers it.
     #[inline(always)]
-    fn found_in_any_scope(&self, policy: u32) -> bool {
+    pub fn found_in_any_scope(&self, policy: u32) -> bool {
         self.found(policy, Scope::Port)
             || self.found(policy, Scope::Protocol)
             || self.found(policy, Scope::Any)
@@ -174,6 +175,40 @@ pub fn of_context<const V6: bool>(ctx: &SockAddrContext) -> Endpoint {
     }
 }
 
+/// Local end of a cgroup hook; const generic for the same reason.
+#[inline(always)]
+pub fn local_of_context<const V6: bool>(ctx: &SockAddrContext) -> Endpoint {
+    let a = ctx.sock_addr;
+    let mut e = of_context::<V6>(ctx);
+    if e.unspecified {
+        // SAFETY: fields of the context, each read in its own width.
+        unsafe {
+            e.words[3] = if V6 {
+                (&raw const (*a).user_ip6[3]).read_volatile()
+            } else {
+                (&raw const (*a).user_ip4).read_volatile()
+            };
+        }
+    }
+    e
+}
+
+/// What the policy of a member says about listening there.
+#[inline(always)]
+pub fn listen_ruling(member: Member, e: &Endpoint, means: Means) -> (Verdict, Control, bool) {
+    let control = watch::control(member.class);
+    let policy = control.policy();
+    let forbidden = match POLICIES.get(policy) {
+        Some(p) if p.flags & POLICY_DENIES_DESTINATIONS != 0 => {
+            e.found_in_any_scope(policy | DENIED | LISTEN)
+        }
+        _ => false,
+    };
+    let allowed = !forbidden && e.found_in_any_scope(policy | LISTEN);
+    let verdict = judge(control, Family::Listen, allowed, forbidden, means);
+    (verdict, control, forbidden)
+}
+
 /// Makes the kernel go where the verdict was made for: a connect to the unspecified address would
 /// otherwise follow the socket's own address rather than loopback.
 #[inline(always)]
@@ -219,15 +254,33 @@ pub fn report(
     kind: Kind,
     member: Member,
     e: &Endpoint,
+    ruling: (Verdict, Control, bool),
+    cookie: u64,
+) {
+    report_by(hook, kind, member, e, ruling, cookie, None);
+}
+
+/// The same where no helper tells who runs.
+#[inline(always)]
+pub fn report_by(
+    hook: Hook,
+    kind: Kind,
+    member: Member,
+    e: &Endpoint,
     (verdict, control, forbidden): (Verdict, Control, bool),
     cookie: u64,
+    who: Option<&Who>,
 ) {
     emit::count_verdict(hook, verdict);
     let flags = if forbidden { flag::INVARIANT } else { 0 };
     let s = Subject {
         hook,
         kind,
-        family: Family::Destination,
+        family: if matches!(kind, Kind::Listen) {
+            Family::Listen
+        } else {
+            Family::Destination
+        },
         class: member.class,
         control,
         verdict,
@@ -238,7 +291,10 @@ pub fn report(
         return;
     };
     let event = ConnectEvent {
-        header: emit::header(&s, count, size_of::<ConnectEvent>() as u32),
+        header: match who {
+            Some(who) => emit::header_of(&s, count, size_of::<ConnectEvent>() as u32, who),
+            None => emit::header(&s, count, size_of::<ConnectEvent>() as u32),
+        },
         address: e.address(),
         cookie,
         port: e.port,

@@ -9,15 +9,21 @@
 #![feature(asm_experimental_arch)]
 
 mod arch;
+mod bench;
 mod bounds;
+mod dns;
 mod emit;
 mod endpoint;
 mod enrol;
 mod facility;
+mod flow;
+mod hello;
 mod hooks;
 mod maps;
 mod offsets;
+mod packet;
 mod path;
+mod socket;
 mod verdict;
 mod watch;
 

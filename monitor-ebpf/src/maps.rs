@@ -3,8 +3,14 @@
 use core::{ffi::c_void, marker::PhantomData, ptr};
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE},
-    helpers::{bpf_get_current_task_btf, generated::bpf_task_storage_get},
+    bindings::{
+        BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC,
+        bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE},
+    },
+    helpers::{
+        bpf_get_current_task_btf,
+        generated::{bpf_sk_storage_get, bpf_task_storage_get},
+    },
     macros::{btf_map, map},
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -14,13 +20,18 @@ use monitor_common::{
     enrol::{ArgumentBits, ArgumentKey, ExecutableKey, ExecutableRules},
     hook::{HOOKS, HookCounters},
     limits::*,
-    listener::{Listener, ListenerKey},
+    listener::{CallKey, Listener, ListenerKey},
     name::NameKey,
     path::{PolicyRoot, State, TransitionKey},
     seen::{Seen, SeenKey},
+    socket::{FlowKey, FlowSum, Owner, Traffic},
 };
 
-use crate::path::Scratch;
+use crate::{
+    bench::Bench,
+    dns::{Asked, Question},
+    path::Scratch,
+};
 
 /// Class per process id, two bytes each; mapped into the daemon, which stores single entries.
 #[map]
@@ -57,6 +68,14 @@ pub static LISTENERS: HashMap<ListenerKey, Listener> =
 /// The sockets that are counted in [`LISTENERS`], by cookie.
 #[map]
 pub static LISTENING: LruHashMap<u64, ListenerKey> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
+
+/// TCP sockets of members whose local end was judged when they bound, by cookie.
+#[map]
+pub static BOUND: LruHashMap<u64, u8> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
+
+/// Users who are calling a member's port from this host.
+#[map]
+pub static CALLS: LruHashMap<CallKey, u32> = LruHashMap::with_max_entries(MAX_LISTENERS, 0);
 
 /// Edges of every path automaton.
 #[map]
@@ -137,3 +156,68 @@ impl<T> TaskStorage<T> {
 /// preemption, can touch it.
 #[btf_map]
 pub static SCRATCH: TaskStorage<Scratch> = TaskStorage::new();
+
+/// Storage per socket, inherited by the sockets that it accepts.
+#[repr(C)]
+pub struct SocketStorage<T: 'static> {
+    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
+    _value: PhantomData<T>,
+}
+// SAFETY: the struct is never read; only its address is passed to the helper.
+unsafe impl<T> Sync for SocketStorage<T> {}
+
+impl<T> SocketStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: ptr::null(),
+            key: ptr::null(),
+            value: ptr::null(),
+            max_entries: ptr::null(),
+            map_flags: ptr::null(),
+            _value: PhantomData,
+        }
+    }
+
+    /// The value of a socket; null where there is none, or no memory to make one.
+    ///
+    /// # Safety
+    /// `socket` is what the program's type passes for a socket, and not null.
+    #[inline(always)]
+    pub unsafe fn of(&self, socket: *mut c_void, make: bool) -> *mut T {
+        bpf_sk_storage_get(
+            (self as *const Self as *mut Self).cast(),
+            socket,
+            ptr::null_mut(),
+            make as u64,
+        )
+        .cast()
+    }
+}
+
+/// Whose each socket is; only members' sockets have an entry.
+#[btf_map]
+pub static SOCKETS: SocketStorage<Owner> = SocketStorage::new();
+
+/// Sums over flows, per class and peer.
+#[map]
+pub static FLOWS: LruHashMap<FlowKey, FlowSum> = LruHashMap::with_max_entries(MAX_FLOWS, 0);
+
+/// Sums per class.
+#[map]
+pub static TRAFFIC: Array<Traffic> = Array::with_max_entries(MAX_CLASSES, 0);
+
+/// DNS questions that wait for their answers.
+#[map]
+pub static QUESTIONS: LruHashMap<Question, Asked> = LruHashMap::with_max_entries(MAX_QUERIES, 0);
+
+/// Where packets are read; see [`crate::bench`].
+#[map]
+pub static BENCHES_IN_USE: HashMap<[u64; 2], Bench> = HashMap::with_max_entries(BENCHES, 0);
+
+/// An empty bench to make others from: it is larger than the stack.
+#[map]
+pub static EMPTY_BENCH: Array<Bench> = Array::with_max_entries(1, 0);

@@ -219,18 +219,9 @@ fn up(s: &mut Scratch) -> Option<Option<(u64, u64)>> {
     Some(Some((length >> 32, name)))
 }
 
-/// One step of the hashing walk; true stops it.
+/// Hash of a name of at most 255 bytes in kernel memory.
 #[inline(always)]
-fn hash_step(s: &mut Scratch) -> Option<bool> {
-    let Some((length, name)) = up(s)? else {
-        return Some(s.flags != 0);
-    };
-    if s.depth >= MAX_DEPTH {
-        s.flags |= STUCK;
-        return Some(true);
-    }
-    // Masked here, beside its use: the verifier loses a bound that travels through memory.
-    let length = below_256(length);
+fn hash_of(s: &mut Scratch, name: u64, length: u64) -> Option<u64> {
     // SAFETY: at most 255 bytes into a buffer of 264.
     let r = unsafe {
         bpf_probe_read_kernel(
@@ -254,9 +245,43 @@ fn hash_step(s: &mut Scratch) -> Option<bool> {
         }
         sip.word(word);
     }
+    Some(sip.finish())
+}
+
+/// Hash of a name that is no path's.
+#[inline(always)]
+pub fn hash_name(scratch: *mut Scratch, name: u64, length: u64) -> Option<u64> {
+    // SAFETY: the caller checked that the task's storage is there.
+    hash_of(unsafe { &mut *scratch }, name, length)
+}
+
+/// Copies a name of at most 127 bytes to where an event has its path.
+#[inline(always)]
+pub fn copy_name(scratch: *mut Scratch, name: u64, length: u64) -> bool {
+    let length = below_128(length);
+    // SAFETY: the caller checked that the task's storage is there; the path has room for more.
+    unsafe {
+        let text = (&raw mut (*scratch).event.path).cast::<c_void>();
+        bpf_probe_read_kernel(text, length as u32, name as *const c_void) == 0
+    }
+}
+
+/// One step of the hashing walk; true stops it.
+#[inline(always)]
+fn hash_step(s: &mut Scratch) -> Option<bool> {
+    let Some((length, name)) = up(s)? else {
+        return Some(s.flags != 0);
+    };
+    if s.depth >= MAX_DEPTH {
+        s.flags |= STUCK;
+        return Some(true);
+    }
+    // Masked here, beside its use: the verifier loses a bound that travels through memory.
+    let length = below_256(length);
+    let hash = hash_of(s, name, length)?;
     let at = below_128(s.depth as u64) as usize;
     // SAFETY: masked to the array's length.
-    unsafe { *s.components.as_mut_ptr().add(at) = sip.finish() };
+    unsafe { *s.components.as_mut_ptr().add(at) = hash };
     s.depth += 1;
     s.length += length as u32 + 1;
     Some(false)

@@ -200,6 +200,11 @@ mod tests {
                 source: sql(),
             },
             S::Full { limit: 1 },
+            S::ClassesFull {
+                used: 1,
+                wanted: 2,
+                limit: 1,
+            },
             S::Corrupt {
                 what: "a word",
                 value: text(),
@@ -208,7 +213,8 @@ mod tests {
         for error in &store {
             match error {
                 S::InUse { .. } | S::Newer { .. } | S::Damaged { .. } | S::Io { .. } => {}
-                S::Sql { .. } | S::Full { .. } | S::Corrupt { .. } => {}
+                S::Sql { .. } | S::Full { .. } | S::ClassesFull { .. } => {}
+                S::Corrupt { .. } => {}
             }
             in_table(error, Exit::Failure as u8);
         }

@@ -40,6 +40,12 @@ pub fn call(number: i64, arguments: [u64; 3]) -> io::Result<()> {
     Ok(())
 }
 
+/// Starts the child in a mount namespace of its own.
+pub fn apart(command: &mut Command) -> &mut Command {
+    // SAFETY: the closure runs between fork and exec and makes one system call.
+    unsafe { command.pre_exec(|| Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?)) }
+}
+
 /// Starts the child traced by the thread that starts it: it stops before its
 /// program's first instruction.
 pub fn traced(command: &mut Command) -> &mut Command {

@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::{child, command, wait};
+use crate::{child, command, http, wait};
 
 /// How long the daemon may take to start; emulated machines are slow.
 const START: Duration = Duration::from_secs(90);
@@ -44,6 +44,9 @@ pub struct Options {
     pub disabled_hooks: Vec<String>,
     /// Whether enforcement ends with a clean stop of the daemon.
     pub detach_on_exit: bool,
+    /// Whether it looks for workloads that its configuration does not name. Off unless a test is
+    /// about that: other tests' servers run on the same machine.
+    pub detect: bool,
     /// A program and arguments that start the daemon, which must keep the process:
     /// [`masked`], `setpriv`.
     pub prefix: Vec<String>,
@@ -66,6 +69,7 @@ impl Options {
                 .map(str::to_owned)
                 .collect(),
             detach_on_exit: true,
+            detect: false,
             prefix: Vec::new(),
         }
     }
@@ -140,6 +144,7 @@ impl Daemon {
             workloads,
             tier,
             disabled_hooks,
+            detect,
             ..
         } = &self.options;
         let path = |name: &str| quote(&directory.join(name).display().to_string());
@@ -148,7 +153,8 @@ impl Daemon {
             "state_dir = {}\nsocket = {}\npin_dir = {}\n\n\
              [metrics]\nlisten = \"127.0.0.1:0\"\n\n\
              [alerts]\nfile = {}\n\n\
-             [kernel]\ntier = {}\ndisable_hooks = [{}]\n\n{workloads}",
+             [kernel]\ntier = {}\ndisable_hooks = [{}]\n\n\
+             [detect]\nenabled = {detect}\n\n{workloads}",
             path("state"),
             path("api.sock"),
             quote(&self.pins.display().to_string()),
@@ -333,6 +339,29 @@ impl Daemon {
             );
         }
         Ok(())
+    }
+
+    /// The metrics, as a scraper gets them.
+    pub fn metrics(&self) -> Result<String> {
+        let status = self.status()?;
+        let address = status["metrics"].as_str().context("no metrics endpoint")?;
+        let address = address.parse().context("the metrics' address")?;
+        let answer = http::ask(address, "/metrics", None, COMMAND).context("ask for metrics")?;
+        Ok(answer.body)
+    }
+
+    /// Waits for events of a kind, the latest first, until `enough`.
+    pub fn events<T>(
+        &self,
+        kind: &str,
+        mut enough: impl FnMut(&[Value]) -> Option<T>,
+    ) -> Result<T> {
+        wait::until(&format!("events of kind {kind}"), ALERT, || {
+            let mut events = self.json(&["events", "--limit", "2000"])?;
+            events.retain(|event| event["kind"] == kind);
+            events.reverse();
+            Ok(enough(&events))
+        })
     }
 
     /// All alerts so far, from the file.

@@ -16,8 +16,8 @@
 //! | [`service`], [`child`], [`cgroup`], [`container`], [`wait`] | processes that are kept running, and waiting for them |
 //! | [`scene`] | all of that together |
 //! | [`daemon`], [`command`], [`other`] | the guard, its command line, other tools beside it |
-//! | [`servers`] | inference servers of different make |
-//! | [`probe`], [`trial`], [`raw`] | the bench of the end-to-end tests |
+//! | [`servers`], [`looks`] | inference servers of different make, and how they look from outside |
+//! | [`probe`], [`trial`], [`raw`], [`wire`] | the bench of the end-to-end tests |
 //! | [`bench`] | what the guard costs |
 //! | [`demo`] | the play with ten acts |
 
@@ -32,7 +32,7 @@ pub mod demo;
 pub mod dns;
 pub mod gguf;
 pub mod http;
-pub mod launcher;
+pub mod looks;
 pub mod model;
 pub mod namespace;
 pub mod netlink;
@@ -48,4 +48,5 @@ pub mod tools;
 pub mod trial;
 pub mod victim;
 pub mod wait;
+pub mod wire;
 pub mod world;

@@ -79,6 +79,8 @@ pub enum Order {
     Pivot(PathBuf, PathBuf),
     /// Make a user namespace.
     UserNamespace,
+    /// Start a child in a user namespace of its own, by clone3 if so.
+    UserNamespaceChild(bool),
     /// Trace a process, and let it go.
     Trace(i32),
     /// Start a program in a child that is traced from before it, and leave it
@@ -97,10 +99,31 @@ pub enum Order {
     RingRead(PathBuf),
     /// Remove a file through an io_uring.
     RingRemove(PathBuf),
+    /// Listen on TCP without binding first, by IPv6 if so, for as long as the
+    /// probe lives.
+    ListenUnbound(bool),
+    /// Take a UDP port.
+    UdpBind(SocketAddr),
+    /// Make a socket of this family, type and protocol.
+    Socket(i32, i32, i32),
+    /// Connect to a unix socket and send: a path, or `@` and an abstract name.
+    UnixConnect(String),
+    /// Send a datagram to a unix socket, without connecting.
+    UnixSend(String),
     /// Have a forked child do it, without an exec in between.
     Fork(Box<Order>),
     /// Have a second thread do it.
     Thread(Box<Order>),
+    /// Connect by TCP, send these bytes, and count what comes back.
+    Talk(SocketAddr, Vec<u8>),
+    /// Send a name server this message, by TCP or not, and count what comes back.
+    Ask(SocketAddr, Vec<u8>, bool),
+    /// Connect by TCP and keep the connection.
+    Hold(SocketAddr),
+    /// Send on the connection that was kept last.
+    More(Vec<u8>),
+    /// Open a file, for writing or not, and keep it open.
+    Keep(PathBuf, bool),
 }
 
 /// What a probe sends and writes.
@@ -171,6 +194,8 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// Its user, if not this one.
     pub user: Option<u32>,
+    /// In a mount namespace of its own, as containers are.
+    pub apart: bool,
 }
 
 impl Probe {
@@ -185,6 +210,9 @@ impl Probe {
         command.args(&launch.arguments);
         if let Some(user) = launch.user {
             command.uid(user).gid(user);
+        }
+        if launch.apart {
+            child::apart(&mut command);
         }
         command.env_clear();
         Self::speak(command)

@@ -15,6 +15,7 @@ use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, socket};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// Bytes that are read at once.
@@ -127,6 +128,35 @@ pub fn clone_mount(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Starts a child in a user namespace of its own, by clone3 or by clone. The child
+/// ends at once; says how.
+pub fn child_apart(by_clone3: bool) -> io::Result<WaitStatus> {
+    let (kind, signal) = (libc::CLONE_NEWUSER as u64, libc::SIGCHLD as u64);
+    // `struct clone_args` as it was at first: flags, three places for ids, the
+    // signal at the end, a stack and its size, thread-local storage.
+    let arguments = [kind, 0, 0, 0, signal, 0, 0, 0];
+    // SAFETY: as a fork, without a stack of its own; the child makes one system
+    // call and is gone.
+    let pid = unsafe {
+        let pid = match by_clone3 {
+            true => libc::syscall(
+                libc::SYS_clone3,
+                arguments.as_ptr(),
+                size_of_val(&arguments),
+            ),
+            false => libc::syscall(libc::SYS_clone, kind | signal, 0, 0, 0, 0),
+        };
+        if pid == 0 {
+            libc::_exit(0);
+        }
+        pid
+    };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(waitpid(Pid::from_raw(pid as i32), None)?)
+}
+
 /// Reads four bytes of another process.
 pub fn read_memory(pid: i32, address: usize) -> io::Result<String> {
     let mut bytes = [0; 4];
@@ -160,4 +190,15 @@ pub fn map(path: &Path) -> io::Result<()> {
         munmap(at, length.get())?;
     }
     Ok(())
+}
+
+/// Makes a socket of any kind, known to a library or not.
+pub fn socket_of(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
+    // SAFETY: a system call without pointers.
+    let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor that was just made and that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -4,6 +4,7 @@
 //! Where the servers are is told by `cargo xtask servers` in variables; what
 //! can be done to each is the tests' matter.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::daemon::{self, Daemon, quote};
 use crate::http::{self, Response};
+use crate::looks;
 use crate::model;
 use crate::namespace::Namespace;
 use crate::scene::Parts;
@@ -233,6 +235,51 @@ impl Bench {
         };
         bench.ready()?;
         Ok(bench)
+    }
+
+    /// What the running server looks like from outside.
+    pub fn looks(&self) -> Result<String> {
+        let (says, detector) = match self.kind {
+            Kind::Node => ("llama.cpp as a library in Node.js", "node-llama-cpp"),
+            Kind::Llama => (
+                "llama-server with tools, an MCP server, a proxy and slots, linked statically",
+                "llama.cpp",
+            ),
+            Kind::Candle => (
+                "a server over candle and rustls: its model was read and closed again",
+                "generic",
+            ),
+            Kind::Onnx => ("a Python service over ONNX Runtime", "onnxruntime"),
+        };
+        let install = match self.kind {
+            Kind::Node => crate::scene::installed_modules()?.canonicalize()?,
+            Kind::Onnx => {
+                let python = installed("SLMGUARD_ONNX_PYTHON")?;
+                let home = python.parent().and_then(Path::parent);
+                home.context("an environment has a folder")?.to_owned()
+            }
+            Kind::Llama | Kind::Candle => self.directory.path().to_owned(),
+        };
+        let places = [
+            (install.as_path(), "/opt/server"),
+            (self.directory.path(), "/srv/inference"),
+        ];
+        let places = match self.kind {
+            Kind::Llama | Kind::Candle => &places[1..],
+            Kind::Node | Kind::Onnx => &places[..],
+        };
+        looks::describe(self.server.pid()?, says, detector, places)
+    }
+
+    /// How much was learned, by role, phase and family.
+    pub fn learned(&self) -> Result<BTreeMap<String, usize>> {
+        let mut counts = BTreeMap::new();
+        for entry in self.daemon()?.json(&["baseline", "show", WORKLOAD])? {
+            let word = |name: &str| entry[name].as_str().unwrap_or("?").to_owned();
+            let key = [word("role"), word("phase"), word("family")].join(" ");
+            *counts.entry(key).or_default() += 1;
+        }
+        Ok(counts)
     }
 
     /// The guard.

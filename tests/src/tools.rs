@@ -1,10 +1,12 @@
-//! The agent's tools. Each does what its name says, with plain system calls.
+//! The agent's tools. Each does what its name says, with plain system calls; the ones that read
+//! files and pages know the faster way through io_uring as well.
 //!
 //! Nothing here checks what the model wants: that is the point of the scene.
 
 use std::io::{self, Read};
-use std::net::{ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::agent::Failure;
 use crate::http::{self, Url};
+use crate::raw::Ring;
 
 /// No tool returns more to the model.
 const RESULT_LIMIT: u64 = 4096;
@@ -49,14 +52,17 @@ pub fn run(tool: &str, arguments: &Value) -> Result<String, Failure> {
             errno: None,
         })
     };
+    let through_ring = arguments["through"] == "io_uring";
     match tool {
         "http_get" => {
             let url = text("url")?;
-            http_get(url).map_err(|e| failure(&format!("GET {url}"), &e))
+            let get = if through_ring { ring_get } else { http_get };
+            get(url).map_err(|e| failure(&format!("GET {url}"), &e))
         }
         "read_file" => {
             let path = text("path")?;
-            read_file(path).map_err(|e| failure(&format!("read {path}"), &e))
+            let read = if through_ring { ring_read } else { read_file };
+            read(path).map_err(|e| failure(&format!("read {path}"), &e))
         }
         "run_command" => {
             let command = text("command")?;
@@ -90,6 +96,23 @@ fn http_get(url: &str) -> io::Result<String> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an http:// address"))?;
     let answer = http::fetch(&url, None, ANSWER)?;
     Ok(answer.body)
+}
+
+/// Sends the request and does not wait for the answer.
+fn ring_get(url: &str) -> io::Result<String> {
+    let url = Url::parse(url)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an http:// address"))?;
+    let address = (url.host.as_str(), url.port)
+        .to_socket_addrs()?
+        .find(SocketAddr::is_ipv4)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no address"))?;
+    let request = format!("GET {} HTTP/1.0\r\nhost: {}\r\n\r\n", url.path, url.host);
+    Ring::new(false)?.connect(address, request.as_bytes())?;
+    Ok(format!("asked {}", url.host))
+}
+
+fn ring_read(path: &str) -> io::Result<String> {
+    Ring::new(false)?.read(Path::new(path))
 }
 
 fn read_file(path: &str) -> io::Result<String> {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 use scene::daemon::ALERT;
-use scene::probe::Order;
+use scene::probe::{Launch, Order, Probe};
 use scene::trial::{Setup, Trial, at};
 use scene::wait;
 use scene::world::{METRICS, WEATHER};
@@ -128,5 +128,48 @@ fn a_port_that_was_closed_has_no_callers() -> Result<()> {
     let seen = call(&trial, "127.0.0.1:8081/tcp")?;
     assert_eq!(seen["process"]["pid"], second.pid());
     assert_eq!(calls(&trial)?.len(), 2);
+    Ok(())
+}
+
+/// Reports of connections that came in.
+fn peers(trial: &Trial) -> Result<Vec<Value>> {
+    let mut events = trial.daemon()?.json(&["events"])?;
+    events.retain(|event| event["kind"] == "accept");
+    Ok(events)
+}
+
+#[test]
+fn a_peer_is_told_with_its_user() -> Result<()> {
+    const USER: u32 = 4711;
+    let trial = Trial::guarded(Setup::role("server"))?;
+    let mut server = trial.member()?;
+    assert!(server.ask(&Order::Listen(at(LOCAL, 8080)))?.worked());
+    let launch = Launch {
+        user: Some(USER),
+        ..Launch::default()
+    };
+    let mut client = Probe::start(&trial.namespace, &trial.path("outsider"), launch)?;
+    for _ in 0..3 {
+        assert!(client.ask(&Order::Connect(at(LOCAL, 8080)))?.worked());
+    }
+    let mut root = trial.outsider()?;
+    assert!(root.ask(&Order::Connect(at(LOCAL, 8080)))?.worked());
+    let by = |user: u32| {
+        wait::until(&format!("a connection by user {user}"), ALERT, || {
+            let mut seen = peers(&trial)?;
+            seen.retain(|event| event["peer_uid"] == user);
+            Ok((!seen.is_empty()).then_some(seen))
+        })
+    };
+    by(0)?;
+    let seen = by(USER)?;
+    assert_eq!(seen.len(), 1, "once per peer: {seen:?}");
+    assert_eq!(seen[0]["process"]["pid"], server.pid(), "who was called");
+    assert!(
+        seen[0]["subject"]
+            .as_str()
+            .is_some_and(|peer| peer.starts_with("127.0.0.1:")),
+        "{seen:?}"
+    );
     Ok(())
 }

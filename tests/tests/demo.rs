@@ -31,7 +31,7 @@ fn play(arguments: &[&str]) -> Result<Vec<Value>> {
         acts.iter()
             .map(|act| act["act"].as_u64())
             .collect::<Vec<_>>(),
-        (1..=8).map(Some).collect::<Vec<_>>()
+        (1..=10).map(Some).collect::<Vec<_>>()
     );
     for act in &acts {
         assert_eq!(act["expected"], act["observed"], "{act}");
@@ -51,6 +51,26 @@ fn with_the_guard_every_attack_is_prevented() -> Result<()> {
         assert_eq!(act["prevented"], true, "{act}");
         assert!(act["proof"]["alert"]["verdict"].is_string(), "{act}");
     }
+    Ok(())
+}
+
+#[test]
+fn with_rings_allowed_every_attack_is_prevented() -> Result<()> {
+    let acts = play(&["--allow-io-uring"])?;
+    for act in acts.iter().skip(2) {
+        assert_eq!(act["prevented"], true, "{act}");
+    }
+    let last = |n: usize| acts[acts.len() - n]["proof"]["alert"].clone();
+    assert_eq!(
+        last(2)["kind"],
+        "connect",
+        "rings are let through, this is not"
+    );
+    let judged = match last(1)["tier"].as_str() {
+        Some("lsm") => "open",
+        _ => "facility",
+    };
+    assert_eq!(last(1)["kind"], judged);
     Ok(())
 }
 

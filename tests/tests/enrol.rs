@@ -37,7 +37,7 @@ fn arguments_tell_processes_of_one_program_apart() -> Result<()> {
         let arguments = arguments.iter().map(|&a| a.to_owned()).collect();
         trial.member_with(Launch {
             arguments,
-            user: None,
+            ..Launch::default()
         })
     };
     let member = launch(&["/srv/app/serve.py", "--now"])?;

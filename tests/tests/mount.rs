@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::Result;
 use nix::errno::Errno;
-use scene::probe::{Fate, Order};
+use scene::probe::{Fate, Launch, Order};
 use scene::trial::{Setup, Trial, text};
 
 const SECRET: &str = "the secret of this file";
@@ -166,6 +166,22 @@ fn a_user_namespace_is_not_made() -> Result<()> {
 }
 
 #[test]
+fn a_child_in_a_user_namespace_of_its_own_does_nothing_there() -> Result<()> {
+    let trial = guarded()?;
+    for by_clone3 in [false, true] {
+        let order = Order::UserNamespaceChild(by_clone3);
+        assert!(
+            trial.outsider()?.ask(&order)?.worked(),
+            "clone3: {by_clone3}"
+        );
+        let fate = trial.member()?.ask(&order)?;
+        let expected = trial.undeniable(Fate::CHILD_SHOT)?;
+        assert_eq!(fate, expected, "clone3: {by_clone3}");
+    }
+    Ok(())
+}
+
+#[test]
 fn who_mounted_while_learning_may_mount() -> Result<()> {
     let trial = Trial::guarded(Setup::tool())?;
     lay_out(&trial)?;
@@ -180,5 +196,34 @@ fn who_mounted_while_learning_may_mount() -> Result<()> {
         assert!(probe.ask(order)?.worked(), "{order:?}");
     }
     assert!(text(&letter).ends_with("letter") && letter.exists());
+    Ok(())
+}
+
+#[test]
+fn a_member_in_a_mount_namespace_of_its_own_may_start_threads_and_children() -> Result<()> {
+    let trial = Trial::guarded(Setup::tool())?;
+    let file = trial.file("known", HARMLESS)?;
+    let apart = || Launch {
+        apart: true,
+        ..Launch::default()
+    };
+    let read = Order::Read(file);
+    let life = [
+        read.clone().in_thread(),
+        read.clone().forked(),
+        Order::exec("/bin/true", &[]),
+    ];
+    let mut probe = trial.member_with(apart())?;
+    for order in &life {
+        assert!(probe.ask(order)?.worked(), "{order:?}");
+    }
+    drop(probe);
+    trial.enforce()?;
+    let mut probe = trial.member_with(apart())?;
+    for order in &life {
+        assert!(probe.ask(order)?.worked(), "{order:?}");
+    }
+    let alerts = trial.daemon()?.alerts()?;
+    assert_eq!(alerts, [] as [serde_json::Value; 0]);
     Ok(())
 }

@@ -2,10 +2,12 @@
 //! serves, goes on serving under enforcement, and is attacked by its own means. Built by `cargo
 //! xtask servers`; run by `cargo xtask test --servers`.
 
-use std::fs;
+use std::path::Path;
+use std::{env, fs};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use scene::daemon::ALERT;
+use scene::looks::lasting;
 use scene::servers::{Bench, Kind};
 use scene::wait;
 use serde_json::{Value, json};
@@ -127,6 +129,7 @@ fn without_a_guard(kind: Kind) -> Result<()> {
 fn guarded(kind: Kind) -> Result<()> {
     let bench = Bench::guarded(kind, "[workload.undeniable]\nserver = \"kill\"")?;
     bench.learn_and_enforce()?;
+    println!("{} learned: {:?}", kind.name(), bench.learned()?);
     bench.goes_on()?;
     for attack in attacks(kind, &bench) {
         let before = bench.daemon()?.alerts()?.len();
@@ -175,6 +178,29 @@ fn onnx_runtime_without_a_guard_does_all_that_it_is_told() -> Result<()> {
 fn onnx_runtime_serves_and_is_held_to_it() -> Result<()> {
     guarded(Kind::Onnx)
 }
+
+/// What detectors are tested against is what these servers look like today.
+/// `SLMGUARD_BLESS=1` writes it anew.
+#[test]
+fn each_server_looks_as_it_was_recorded() -> Result<()> {
+    for kind in Kind::ALL {
+        let bench = Bench::unguarded(kind)?;
+        bench.serve()?;
+        let now = bench.looks()?;
+        let file = Path::new("servers/recorded").join(format!("recorded-{}.toml", kind.name()));
+        if env::var_os("SLMGUARD_BLESS").is_some() {
+            fs::write(&file, format!("{RECORDED}{now}"))?;
+        }
+        let recorded =
+            fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        assert_eq!(lasting(&now), lasting(&recorded), "{}", kind.name());
+    }
+    Ok(())
+}
+
+/// The head of a recording.
+const RECORDED: &str = "# Recorded from the running server by tests/tests/servers.rs on Debian 12, \
+    x86-64.\n# Folders of that machine are written as /srv/inference and /opt/server.\n\n";
 
 #[test]
 fn the_demo_s_server_serves_under_enforcement() -> Result<()> {

@@ -31,6 +31,9 @@ pub struct Demo {
     /// Stop (SIGSTOP) or kill (SIGKILL) the daemon before the attacks: the kernel goes on alone.
     #[arg(long, value_name = "HOW", value_parser = ["stop", "kill"])]
     freeze: Option<String>,
+    /// Let the workload set up io_uring: what is done through it is stopped all the same.
+    #[arg(long)]
+    allow_io_uring: bool,
     /// Leave the scene and the daemon running, to look around.
     #[arg(long)]
     keep: bool,
@@ -99,6 +102,7 @@ fn argv(args: &Demo, server: &scene::Server) -> Vec<String> {
         ("--without-guard", args.without_guard),
         ("--json", args.json),
         ("--keep", args.keep),
+        ("--allow-io-uring", args.allow_io_uring),
     ];
     argv.extend(
         flags

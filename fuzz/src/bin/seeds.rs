@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 continue;
             };
             let sort = match &record {
-                Record::Event { bytes, id } => {
+                Record::Event { bytes, id, .. } => {
                     // Kind, hook, verdict, flags, family and mode tell sorts of events apart.
                     let sort = bytes.0.get(54..60).unwrap_or_default().to_vec();
                     events.entry(sort).or_insert_with(|| bytes.0.clone());

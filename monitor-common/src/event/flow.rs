@@ -12,6 +12,9 @@ pub mod direction {
 }
 
 /// The end of a flow. The header names the process that the socket was made by; `time` is the end.
+///
+/// Only the first connection of a class with a peer is told so, so that short ones are no flood: the
+/// others, and datagrams, are added up in a [`crate::socket::FlowSum`] that the daemon reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowEvent {
@@ -21,9 +24,9 @@ pub struct FlowEvent {
     pub address: Address,
     /// Cookie of the socket.
     pub cookie: u64,
-    /// Bytes sent by the member, payload only where the protocol tells.
+    /// Payload bytes sent by the member.
     pub sent: u64,
-    /// Bytes received.
+    /// Payload bytes received.
     pub received: u64,
     /// When it was established, nanoseconds since boot, CLOCK_MONOTONIC.
     pub start: u64,

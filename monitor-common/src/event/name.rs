@@ -17,7 +17,7 @@ pub struct QueryEvent {
     pub resolver: Address,
     /// Cookie of the socket.
     pub cookie: u64,
-    /// Hash of the name in lower case.
+    /// [`crate::hash::component`] of the name.
     pub hash: u64,
     /// The resolver's port, host byte order.
     pub port: u16,
@@ -29,8 +29,8 @@ pub struct QueryEvent {
     pub ip: u8,
     /// Bytes of [`Self::name`] that count.
     pub name_length: u16,
-    /// The name in lower case, labels separated by dots, none at the end. A dot or a byte outside
-    /// printable ASCII inside a label is written as the question's bytes have it: escape it.
+    /// The name in lower case, labels separated by dots, none at the end; a name with a dot inside
+    /// a label is not read at all. Other bytes are as the question has them: escape them.
     pub name: [u8; EVENT_NAME],
 }
 assert_layout!(QueryEvent, 120 + EVENT_NAME);
@@ -85,7 +85,7 @@ pub struct HelloEvent {
     pub address: Address,
     /// Cookie of the socket.
     pub cookie: u64,
-    /// Hash of the name in lower case; 0 without one.
+    /// [`crate::hash::component`] of the name; 0 without one.
     pub hash: u64,
     /// The peer's port, host byte order.
     pub port: u16,
@@ -99,7 +99,7 @@ pub struct HelloEvent {
     pub zero: u8,
     /// Bytes of [`Self::name`] that count; 0 without a server name.
     pub name_length: u16,
-    /// The server name as sent: escape it.
+    /// The server name in lower case, otherwise as sent: escape it.
     pub name: [u8; EVENT_NAME],
 }
 assert_layout!(HelloEvent, 120 + EVENT_NAME);

@@ -20,11 +20,15 @@ pub fn call(regs: u64, _task: u64) -> Option<Call> {
         428 => Call::OpenTree,
         97 => Call::Unshare,
         268 => Call::Setns,
-        220 | 435 => Call::Clone,
+        220 => Call::Clone,
+        435 => Call::Clone3,
         117 => Call::Ptrace,
         270 | 271 => Call::Memory,
         425 => Call::Ring,
         222 => Call::Map,
+        198 => Call::Socket,
+        199 => Call::Pair,
+        203 => Call::Connect,
         _ => return None,
     })
 }

@@ -31,8 +31,10 @@ pub enum Call {
     Unshare,
     /// setns.
     Setns,
-    /// clone, clone3.
+    /// clone.
     Clone,
+    /// clone3.
+    Clone3,
     /// ptrace.
     Ptrace,
     /// Names another process in its first argument: process_vm_readv, process_vm_writev.
@@ -41,4 +43,10 @@ pub enum Call {
     Ring,
     /// mmap with its arguments in registers.
     Map,
+    /// socket.
+    Socket,
+    /// socketpair.
+    Pair,
+    /// connect.
+    Connect,
 }

@@ -35,11 +35,15 @@ pub fn call(regs: u64, task: u64) -> Option<Call> {
             428 => Call::OpenTree,
             310 => Call::Unshare,
             346 => Call::Setns,
-            120 | 435 => Call::Clone,
+            120 => Call::Clone,
+            435 => Call::Clone3,
             26 => Call::Ptrace,
             347 | 348 => Call::Memory,
             425 => Call::Ring,
             192 => Call::Map,
+            359 => Call::Socket,
+            360 => Call::Pair,
+            362 => Call::Connect,
             _ => return None,
         })
     } else {
@@ -52,11 +56,15 @@ pub fn call(regs: u64, task: u64) -> Option<Call> {
             428 => Call::OpenTree,
             272 => Call::Unshare,
             308 => Call::Setns,
-            56 | 435 => Call::Clone,
+            56 => Call::Clone,
+            435 => Call::Clone3,
             101 | 521 => Call::Ptrace,
             310 | 311 | 539 | 540 => Call::Memory,
             425 => Call::Ring,
             9 => Call::Map,
+            41 => Call::Socket,
+            53 => Call::Pair,
+            42 => Call::Connect,
             _ => return None,
         })
     }

@@ -2,15 +2,18 @@
 
 use monitor_common::{
     class::{Control, FIRST, Family, NONE},
-    event::{Kind, Verdict, accept::CallerEvent},
+    event::{
+        Kind, Verdict,
+        accept::{AcceptEvent, CallerEvent},
+    },
     hook::Hook,
-    listener::{IP4, IP6},
+    listener::{CallKey, IP4, IP6},
 };
 
 use super::tcp::{Steps, TCP, key};
 use crate::{
-    emit::{self, Subject},
-    maps::LISTENERS,
+    emit::{self, Subject, Who},
+    maps::{CALLS, LISTENERS},
     offsets::{OFFSETS, read},
     watch,
 };
@@ -38,10 +41,20 @@ pub fn called(step: &Steps) {
         return;
     }
     let o = OFFSETS.load();
-    let Some(tgid) = read::<u32>(step.task, o.task_tgid) else {
+    let uid = read::<u64>(step.task, o.task_cred).and_then(|cred| read::<u32>(cred, o.cred_uid));
+    let tgid = read::<u32>(step.task, o.task_tgid);
+    let (Some(tgid), Some(uid)) = (tgid, uid) else {
         emit::count_error(Hook::TcpCaller, line!());
         return;
     };
+    let call = CallKey {
+        netns: step.netns,
+        from: step.local.port,
+        to: step.remote.port,
+        zero: 0,
+    };
+    // A full map only means that a user stays unknown.
+    let _ = CALLS.insert(call, uid, 0);
     if watch::class_of(tgid) != NONE {
         return;
     }
@@ -96,4 +109,92 @@ fn program(task: u64) -> Option<(u64, u64)> {
     let file = read::<u64>(mm, o.mm_exe_file)?;
     let id = crate::path::identify(file)?;
     Some((id.device, id.number))
+}
+
+/// User of a peer that is not on this host.
+const UNKNOWN: u32 = u32::MAX;
+
+/// Sees: every TCP connection that a port of a member has received, when it is established, whether
+/// or not anybody accepts it.
+/// Why here: see [`super::tcp`]; both ends are known, and a peer on this host has said who it is
+/// when it called.
+/// Misses: the user of a peer in another network namespace; which of several processes that share a
+/// port it is for (the one that listened last is named); unix sockets; other protocols.
+/// Prototype: part of `tcp`.
+/// On error: there is none: the context has it all.
+/// Cost: one look-up per received connection of every process.
+#[inline(always)]
+pub fn accepted(step: &Steps) {
+    let Some(port) = LISTENERS.get_ptr(key(step.netns, step.local.port)) else {
+        return;
+    };
+    // SAFETY: copied out at once.
+    let listener = unsafe { *port };
+    let ip = if step.local.is_v4() { IP4 } else { IP6 };
+    if listener.class < FIRST || !listener.hears(&step.local.address(), ip) {
+        return;
+    }
+    emit::count_member(Hook::TcpAccept);
+    let call = CallKey {
+        netns: step.netns,
+        from: step.remote.port,
+        to: step.local.port,
+        zero: 0,
+    };
+    let here = step.remote.is_loopback() || step.remote.words == step.local.words;
+    // SAFETY: copied out at once.
+    let user = match unsafe { CALLS.get(call) }.copied() {
+        Some(uid) if here => {
+            let _ = CALLS.remove(call);
+            uid
+        }
+        _ => UNKNOWN,
+    };
+    let class = match watch::class_of(listener.tgid) {
+        now if now >= FIRST => now,
+        _ => listener.class,
+    };
+    let s = Subject {
+        hook: Hook::TcpAccept,
+        kind: Kind::Accept,
+        family: Family::Listen,
+        class,
+        control: watch::control(class),
+        verdict: Verdict::Known,
+        flags: 0,
+    };
+    let mut who_called = step.remote;
+    who_called.port = step.local.port;
+    let seen = emit::seen_key(&s, 0, 0, who_called.hash() ^ user as u64);
+    let Some(count) = emit::note(&seen, false) else {
+        return;
+    };
+    let who = Who {
+        start_time: listener.start_time,
+        cgroup: listener.cgroup,
+        tgid: listener.tgid,
+        pid: listener.tgid,
+        uid: listener.uid,
+        comm: [0; 16],
+    };
+    let event = AcceptEvent {
+        header: emit::header_of(&s, count, size_of::<AcceptEvent>() as u32, &who),
+        peer: step.remote.address(),
+        local: step.local.address(),
+        cookie: step.cookie,
+        peer_port: step.remote.port,
+        local_port: step.local.port,
+        peer_uid: user,
+        protocol: TCP,
+        ip: step.local.ip,
+        zero: [0; 6],
+    };
+    if !emit::output(
+        Hook::TcpAccept,
+        Verdict::Known,
+        (&raw const event).cast(),
+        size_of::<AcceptEvent>() as u64,
+    ) {
+        emit::forget(&seen);
+    }
 }

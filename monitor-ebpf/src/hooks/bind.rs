@@ -1,83 +1,67 @@
-//! Bind: a member that takes a TCP port has finished starting. Its class becomes that of the next
-//! phase, in the kernel, so that the strict policy of serving holds from that instant.
+//! Bind: the first half of listening. A local endpoint is judged before it is taken, on both tiers;
+//! what listens without having bound is judged in `listen`.
 
-use aya_ebpf::{macros::cgroup_sock, programs::SockContext};
+use aya_ebpf::{
+    EbpfContext, helpers::generated::bpf_get_socket_cookie, macros::cgroup_sock_addr,
+    programs::SockAddrContext,
+};
 use monitor_common::{
-    class::{Family, NONE},
-    event::{Kind, Verdict, process::PhaseEvent},
+    event::{Kind, Verdict},
     hook::Hook,
 };
 
 use crate::{
-    emit::{self, Subject},
+    emit,
+    endpoint::{self, local_of_context},
+    maps::BOUND,
+    verdict::{Means, cgroup_return},
     watch,
 };
 
-const SOCK_STREAM: u32 = 1;
+/// `IPPROTO_TCP`
+const TCP: u8 = 6;
 
-/// Sees: every bind of an IPv4 socket that succeeded.
-/// Why here: one hook on both tiers, in the context of the process that binds.
-/// Misses: a server that listens without binding; it stays in phase start.
-/// Prototype: `cgroup/post_bind4(struct bpf_sock *)`; 1 lets through.
-/// On error: the phase stays; the bind is never refused.
-/// Cost: one look-up per bind.
-#[cgroup_sock(post_bind4)]
-pub fn bind4(ctx: SockContext) -> i32 {
-    bound(&ctx, Hook::Bind4)
+/// Sees: bind(2) of IPv4 sockets, through io_uring as well.
+/// Why here: it is asked before the port is taken, on every kernel with cgroup v2.
+/// Misses: nothing that binds. It does not know whether a TCP socket will listen or connect: a
+/// client that chooses its source port is held to the same rules. UDP sockets that leave the port
+/// to the kernel are clients and are let be.
+/// Prototype: `cgroup/bind4(struct bpf_sock_addr *)`; 0 becomes EPERM, 1 lets through.
+/// On error: there is none: the address is in the context.
+/// Cost: 60 ns per bind of a non-member, about 300 ns for a member.
+#[cgroup_sock_addr(bind4)]
+pub fn bind4(ctx: SockAddrContext) -> i32 {
+    bind::<false>(&ctx, Hook::Bind4)
 }
 
-/// Sees: every bind of an IPv6 socket that succeeded.
+/// Sees: bind(2) of IPv6 sockets, IPv4-mapped addresses among them.
 /// Why here: as `bind4`.
 /// Misses: as `bind4`.
-/// Prototype: `cgroup/post_bind6(struct bpf_sock *)`; 1 lets through.
+/// Prototype: `cgroup/bind6(struct bpf_sock_addr *)`; 0 becomes EPERM, 1 lets through.
 /// On error: as `bind4`.
 /// Cost: as `bind4`.
-#[cgroup_sock(post_bind6)]
-pub fn bind6(ctx: SockContext) -> i32 {
-    bound(&ctx, Hook::Bind6)
+#[cgroup_sock_addr(bind6)]
+pub fn bind6(ctx: SockAddrContext) -> i32 {
+    bind::<true>(&ctx, Hook::Bind6)
 }
 
 #[inline(always)]
-fn bound(ctx: &SockContext, hook: Hook) -> i32 {
+fn bind<const V6: bool>(ctx: &SockAddrContext, hook: Hook) -> i32 {
     let Some(member) = watch::current() else {
         return 1;
     };
-    // SAFETY: fields of the context.
-    let (kind, port) = unsafe {
-        (
-            (&raw const (*ctx.sock).type_).read_volatile(),
-            (&raw const (*ctx.sock).src_port).read_volatile(),
-        )
-    };
-    if kind != SOCK_STREAM {
+    let e = local_of_context::<V6>(ctx);
+    emit::count_member(hook);
+    if e.protocol != TCP && e.port == 0 {
         return 1;
     }
-    let after = match watch::describe(member.class) {
-        Some(c) if c.after_bind != NONE && c.after_bind != member.class => c.after_bind,
-        _ => return 1,
-    };
-    emit::count_member(hook);
-    watch::set_class(member.tgid, after);
-    let s = Subject {
-        hook,
-        kind: Kind::Phase,
-        family: Family::Destination,
-        class: member.class,
-        control: watch::control(member.class),
-        verdict: Verdict::Known,
-        flags: 0,
-    };
-    let event = PhaseEvent {
-        header: emit::header(&s, 1, size_of::<PhaseEvent>() as u32),
-        port: port as u16,
-        after,
-        zero: 0,
-    };
-    emit::output(
-        hook,
-        Verdict::Known,
-        (&raw const event).cast(),
-        size_of::<PhaseEvent>() as u64,
-    );
-    1
+    let ruling = endpoint::listen_ruling(member, &e, Means::Deny);
+    // SAFETY: the helper takes the program's own context.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    endpoint::report(hook, Kind::Listen, member, &e, ruling, cookie);
+    if e.protocol == TCP && !matches!(ruling.0, Verdict::Blocked) {
+        // A full map only means that it is judged once more when it listens.
+        let _ = BOUND.insert(cookie, 1u8, 0);
+    }
+    cgroup_return(ruling.0)
 }

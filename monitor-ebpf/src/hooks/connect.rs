@@ -15,6 +15,7 @@ use crate::{
     emit,
     endpoint::{Endpoint, of_context, pin_down, report, ruling},
     offsets::{OFFSETS, read},
+    socket,
     verdict::{cgroup_return, lsm_return},
     watch,
 };
@@ -56,6 +57,8 @@ pub fn connect<const V6: bool>(ctx: &SockAddrContext, hook: Hook, kind: Kind) ->
     let ruling = ruling(member, &e);
     // SAFETY: the helper takes the program's own context.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    // A socket that a member got from elsewhere, or that the kernel made for it (MPTCP).
+    socket::take(socket::of_address(ctx), e.protocol as u32);
     report(hook, kind, member, &e, ruling, cookie);
     pin_down::<V6>(ctx, &e);
     cgroup_return(ruling.0)

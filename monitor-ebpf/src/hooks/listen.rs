@@ -5,8 +5,8 @@
 use aya_ebpf::{
     EbpfContext,
     helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie},
-    macros::cgroup_sock,
-    programs::SockContext,
+    macros::{cgroup_sock, lsm},
+    programs::{LsmContext, SockContext},
 };
 use monitor_common::{
     class::{ClassId, FIRST, Family, NONE},
@@ -18,11 +18,15 @@ use monitor_common::{
 use super::tcp::{Steps, TCP, key};
 use crate::{
     emit::{self, Subject, Who},
-    endpoint::Endpoint,
-    maps::{LISTENERS, LISTENING},
+    endpoint::{self, Endpoint},
+    maps::{BOUND, LISTENERS, LISTENING},
     offsets::{OFFSETS, read},
-    watch,
+    verdict::{Means, lsm_return},
+    watch::{self, Member},
 };
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
 
 /// `TCP_CLOSE`, `TCP_LISTEN`
 const CLOSED: u32 = 7;
@@ -32,6 +36,7 @@ const MPTCP: u32 = 262;
 
 /// Sees: every TCP socket that begins to listen, bound or not.
 /// Why here: see [`super::tcp`].
+/// Judges what has not bound: the cgroup tier has no place to refuse it.
 /// Misses: a server that was handed a socket which listens already; it stays in phase start.
 /// Prototype: part of `tcp`.
 /// On error: the process cannot be read: the phase stays, counted as an error.
@@ -55,6 +60,7 @@ pub fn began(step: &Steps) {
         emit::count_error(Hook::TcpListen, line!());
         return;
     };
+    judge_unbound(step, tgid, before, &who);
     if class != before {
         watch::set_class(tgid, class);
         tell_phase(before, class, step.local.port, &who);
@@ -62,6 +68,72 @@ pub fn began(step: &Steps) {
     // The self-test's own processes have no callers; their sockets are counted all the same, so
     // that their end can be seen.
     enter(step, class, &who);
+}
+
+/// What was not judged when it bound is judged now. It listens already: the LSM tier has refused it
+/// before, the cgroup tier can only tell.
+#[inline(always)]
+fn judge_unbound(step: &Steps, tgid: u32, class: ClassId, who: &Who) {
+    // SAFETY: only whether it is there counts.
+    if unsafe { BOUND.get(step.cookie) }.is_some() {
+        return;
+    }
+    let mut e = step.local;
+    if e.unspecified {
+        // Nobody asked for the port that it got.
+        e.port = 0;
+    }
+    let member = Member { tgid, class };
+    let ruling = endpoint::listen_ruling(member, &e, Means::Tell);
+    endpoint::report_by(
+        Hook::TcpListen,
+        Kind::Listen,
+        member,
+        &e,
+        ruling,
+        step.cookie,
+        Some(who),
+    );
+}
+
+/// Sees: listen(2), through io_uring as well, of TCP sockets that have not bound.
+/// Why here: asked before a port is chosen.
+/// Misses: what has bound, which `bind4` and `bind6` have judged.
+/// Prototype: `socket_listen(struct socket *sock, int backlog)`; -EPERM denies.
+/// On error: the socket cannot be read: refused, counted as an error.
+/// Cost: one look-up for a non-member; three reads for a member.
+#[lsm(hook = "socket_listen")]
+pub fn lsm_listen(ctx: LsmContext) -> i32 {
+    let Some(member) = watch::current() else {
+        return 0;
+    };
+    let socket: u64 = ctx.arg(0);
+    let o = OFFSETS.load();
+    let facts = read::<u64>(socket, o.socket_sk).and_then(|sk| {
+        Some((
+            read::<u16>(sk, o.sk_family)?,
+            read::<u16>(sk, o.sk_protocol)? as u32,
+            read::<u16>(sk, o.sk_num)?,
+        ))
+    });
+    let Some((family, protocol, port)) = facts else {
+        emit::count_error(Hook::LsmListen, line!());
+        return lsm_return(Verdict::Blocked);
+    };
+    if (family != AF_INET && family != AF_INET6) || port != 0 {
+        return 0;
+    }
+    emit::count_member(Hook::LsmListen);
+    let e = if family == AF_INET {
+        Endpoint::local_v4(0, 0, protocol)
+    } else {
+        Endpoint::local([0; 4], 0, protocol, 6)
+    };
+    let ruling = endpoint::listen_ruling(member, &e, Means::Deny);
+    if matches!(ruling.0, Verdict::Blocked) {
+        endpoint::report(Hook::LsmListen, Kind::Listen, member, &e, ruling, 0);
+    }
+    lsm_return(ruling.0)
 }
 
 #[inline(always)]
@@ -118,11 +190,13 @@ fn enter(step: &Steps, class: ClassId, who: &Who) {
     let mut entry = Listener {
         address,
         start_time: who.start_time,
+        cgroup: who.cgroup,
         tgid: who.tgid,
         sockets: 1,
+        uid: who.uid,
         class,
         ips,
-        zero: [0; 5],
+        zero: 0,
     };
     // SAFETY: copied out at once.
     if let Some(known) = unsafe { LISTENERS.get(key) }.copied() {

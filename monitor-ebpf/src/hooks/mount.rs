@@ -118,21 +118,36 @@ pub fn namespace_exit(member: Member, kinds: Option<u64>, result: i64) {
     }
 }
 
-/// The end of clone and clone3 in the child, before its first instruction: what the flags were is
-/// seen by comparing its namespaces with its parent's.
+/// The end of clone in the child, before its first instruction, by the flags: a register.
 #[inline(always)]
-pub fn clone_exit(member: Member, task: u64, result: i64) {
+pub fn clone_exit(member: Member, flags: Option<u64>, result: i64) {
+    if result == 0 {
+        emit::count_member(Hook::MountExit);
+        let flags = flags.unwrap_or(NEW_MOUNTS | NEW_USERS);
+        entered(member, flags & NEW_MOUNTS != 0, flags & NEW_USERS != 0);
+    }
+}
+
+/// The same for clone3, whose flags are in memory: what they were is seen by comparing namespaces,
+/// a child's with its parent's, a thread's with those of the first one.
+#[inline(always)]
+pub fn clone3_exit(member: Member, task: u64, result: i64) {
     if result != 0 {
         return;
     }
     emit::count_member(Hook::MountExit);
     let o = OFFSETS.load();
-    let Some(parent) = read::<u64>(task, o.task_real_parent) else {
+    let from = match read::<u64>(task, o.task_leader) {
+        Some(leader) if leader != task => Some(leader),
+        Some(_) => read::<u64>(task, o.task_real_parent),
+        None => None,
+    };
+    let Some(from) = from else {
         emit::count_error(Hook::MountExit, line!());
         return;
     };
-    let differ = |of: fn(u64) -> Option<u64>| of(task) != of(parent);
-    entered(member, differ(mounts_of), differ(users_of));
+    let mounts = mounts_of(task) != mounts_of(from);
+    entered(member, mounts, users_of(task) != users_of(from));
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use monitor_common::{facility::Facility, hook::Hook};
 
-use super::{change, map, mount, open, ptrace, ring};
+use super::{change, map, mount, open, ptrace, ring, socket, unix};
 use crate::{
     arch::{self, Call},
     offsets::on,
@@ -47,7 +47,8 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
         Some(Call::Setns) if on(Hook::MountExit) => {
             mount::namespace_exit(member, argument(1), result)
         }
-        Some(Call::Clone) if on(Hook::MountExit) => mount::clone_exit(member, task, result),
+        Some(Call::Clone) if on(Hook::MountExit) => mount::clone_exit(member, argument(0), result),
+        Some(Call::Clone3) if on(Hook::MountExit) => mount::clone3_exit(member, task, result),
         Some(Call::Ptrace) if on(Hook::PtraceExit) => {
             ptrace::ptrace_exit(member, task, argument(0), result)
         }
@@ -61,6 +62,11 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
             [argument(2), argument(3), argument(4)],
             result,
         ),
+        Some(Call::Socket) if on(Hook::SocketExit) => socket::socket_exit(member, task, result),
+        Some(Call::Pair) if on(Hook::SocketExit) => socket::pair_exit(member, argument(0), result),
+        Some(Call::Connect) if on(Hook::UnixExit) => {
+            unix::unix_exit(member, task, argument(0), result)
+        }
         _ => {}
     }
     0

@@ -21,10 +21,13 @@ const AF_INET: u32 = 2;
 
 /// `BPF_SOCK_OPS_TCP_CONNECT_CB`: about to send the first packet; in the context of the caller.
 const CONNECT: u32 = 3;
+/// `BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB`: a connection has come in; in nobody's context.
+const PASSIVE: u32 = 5;
 /// `BPF_SOCK_OPS_TCP_LISTEN_CB`: in the context of who listens.
 const LISTEN: u32 = 11;
 
-/// Sees: every TCP socket (MPTCP's as well) that begins to listen, and every one that connects.
+/// Sees: every TCP socket (MPTCP's as well) that begins to listen, connects, or has been
+/// called.
 /// Why here: both tiers have it, io_uring comes through it, addresses and ports are chosen, and it
 /// runs in the context of the process, at the end of listen and in the middle of connect.
 /// Misses: other protocols; see each part.
@@ -37,6 +40,7 @@ pub fn tcp(ctx: SockOpsContext) -> u32 {
     match ctx.op() {
         LISTEN if on(Hook::TcpListen) => listen::began(&Steps::of(&ctx)),
         CONNECT if on(Hook::TcpCaller) => accept::called(&Steps::of(&ctx)),
+        PASSIVE if on(Hook::TcpAccept) => accept::accepted(&Steps::of(&ctx)),
         _ => {}
     }
     1

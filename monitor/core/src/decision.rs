@@ -11,6 +11,8 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Why, in whole sentences for a person; the most important first.
     pub reasons: Vec<String>,
+    /// Name that the workload was given the address for; the first, where there are several.
+    pub name: Option<String>,
     /// The nearest known subjects of the same family and scope, best first, at most three.
     pub nearest: Vec<String>,
 }

@@ -125,6 +125,8 @@ pub enum Fact {
         /// As in [`monitor_common::event::facility::FacilityEvent::detail`].
         detail: [u32; 3],
     },
+    /// What a process had when it was made a member: a connection, or an open file.
+    Found(Box<Fact>),
 }
 
 /// A unix socket as a destination.
@@ -256,9 +258,17 @@ impl UnixPeer {
 }
 
 impl Fact {
+    /// The fact itself, or what was found.
+    pub fn inner(&self) -> &Self {
+        match self {
+            Self::Found(fact) => fact.inner(),
+            fact => fact,
+        }
+    }
+
     /// The file, where it is about one.
     pub fn file(&self) -> Option<&FileAccess> {
-        match self {
+        match self.inner() {
             Self::Open(file)
             | Self::Exec { program: file, .. }
             | Self::Map { file, .. }
@@ -289,6 +299,7 @@ impl Fact {
             Self::Change { .. } => "change",
             Self::Exec { .. } => "exec",
             Self::Facility { .. } => "facility",
+            Self::Found(_) => "found",
         }
     }
 
@@ -307,6 +318,7 @@ impl Fact {
             Self::Listen(_) => vec![Family::Listen],
             Self::Query(_) => vec![Family::Name],
             Self::Facility { .. } => vec![Family::Facility],
+            Self::Found(fact) => fact.families(),
             Self::Fork { .. }
             | Self::Exit { .. }
             | Self::Phase { .. }
@@ -331,7 +343,21 @@ impl Fact {
             Self::Open(file) | Self::Map { file, .. } | Self::Change { file, .. } => file.subject(),
             Self::Exec { program, .. } => program.subject(),
             Self::Facility { facility, .. } => facility.name().into(),
+            Self::Found(fact) => fact.subject(),
             Self::Fork { .. } | Self::Exit { .. } | Self::Phase { .. } => String::new(),
+        }
+    }
+}
+
+impl Fact {
+    /// The address that it leads to, where it is about one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.inner() {
+            Self::Connect(endpoint) | Self::Send(endpoint) | Self::Hello { endpoint, .. } => {
+                Some(endpoint.address)
+            }
+            Self::Flow(flow) if !flow.inbound => Some(flow.peer.address),
+            _ => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! credentials that the kernel gives for the peer: root, and the user that the daemon runs as.
 
 mod feed;
+pub mod found;
 mod routes;
 mod socket;
 mod stream;
@@ -97,6 +98,16 @@ pub trait Backend: Send + Sync + 'static {
     fn alerts(&self, query: &Query) -> Result<Answer, Refusal>;
     /// What was learned for a workload.
     fn baseline(&self, workload: &str) -> Result<Vec<view::BaselineEntry>, Refusal>;
+    /// The search for workloads.
+    fn search(&self) -> Result<view::Search, Refusal>;
+    /// An operator's decision about a workload that was found, or about an agent.
+    fn decide(
+        &self,
+        workload: &str,
+        action: &str,
+        decide: &view::Decide,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal>;
     /// The mode of a workload.
     fn mode(&self, workload: &str) -> Result<view::Mode, Refusal>;
     /// What a launcher has to know to start a program as this role of a workload.

@@ -25,6 +25,8 @@ pub fn router(backend: Shared, stop: watch::Receiver<bool>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/workloads", get(workloads))
+        .route("/v1/workloads/{workload}/{action}", post(decide))
+        .route("/v1/detection", get(search))
         .route("/v1/hooks", get(hooks))
         .route("/v1/events", get(events))
         .route("/v1/alerts", get(alerts))
@@ -66,6 +68,24 @@ async fn status(State(backend): State<Shared>) -> Response {
 
 async fn workloads(State(backend): State<Shared>) -> Response {
     json(move || backend.workloads()).await
+}
+
+async fn search(State(backend): State<Shared>) -> Response {
+    json(move || backend.search()).await
+}
+
+async fn decide(
+    State(backend): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path((workload, action)): Path<(String, String)>,
+    decision: Result<Json<view::Decide>, JsonRejection>,
+) -> Response {
+    match decision {
+        Ok(Json(decision)) => {
+            json(move || backend.decide(&workload, &action, &decision, peer)).await
+        }
+        Err(e) => answer_error(&Refusal::Bad(e.body_text())),
+    }
 }
 
 async fn hooks(State(backend): State<Shared>) -> Response {

@@ -58,6 +58,28 @@ impl Backend for Fake {
             "there is no workload {workload}"
         )))
     }
+    fn search(&self) -> Result<view::Search, Refusal> {
+        Ok(view::Search {
+            enabled: true,
+            ..view::Search::default()
+        })
+    }
+    fn decide(
+        &self,
+        workload: &str,
+        action: &str,
+        decide: &view::Decide,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal> {
+        self.peers.lock().unwrap().push(peer);
+        let agent = decide.agent.as_deref().unwrap_or("nobody");
+        match action {
+            "confirm" => Ok(view::Decided {
+                done: format!("{workload} {agent}"),
+            }),
+            _ => Err(Refusal::NotFound(format!("no action {action}"))),
+        }
+    }
     fn mode(&self, workload: &str) -> Result<view::Mode, Refusal> {
         Ok(view::Mode {
             workload: workload.into(),
@@ -227,6 +249,24 @@ fn refusals_come_with_words_and_exit_codes() {
         .client
         .post::<view::Mode>("/v1/mode/a", &serde_json::json!({"mod": 1}));
     assert!(nonsense.unwrap_err().message.contains("mod"));
+}
+
+#[test]
+fn decisions_come_through_with_who_decided() {
+    let served = serve_fake();
+    let decide = |action: &str| {
+        let body = view::Decide {
+            agent: Some("7".into()),
+            ..view::Decide::default()
+        };
+        let path = format!("/v1/workloads/a/{action}");
+        served.client.post::<view::Decided>(&path, &body)
+    };
+    assert_eq!(decide("confirm").unwrap().done, "a 7");
+    assert!(decide("praise").unwrap_err().message.contains("praise"));
+    assert_eq!(served.backend.peers.lock().unwrap().len(), 2);
+    let search: view::Search = served.client.get("/v1/detection").unwrap();
+    assert!(search.enabled);
 }
 
 #[test]

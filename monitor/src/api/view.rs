@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use slmguard_core::{alert::ProcessInfo, config::Rules};
 
+pub use super::found::{
+    Agent, Candidate, Capability, Decide, Decided, Detection, Evidence, Model, Search,
+};
+
 /// `GET /v1/status`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -68,6 +72,18 @@ pub struct Workload {
     pub baseline: BaselineSize,
     /// Tool processes and busy minutes that were seen since the daemon started.
     pub episodes: u64,
+    /// `configured` or `detected`.
+    #[serde(default)]
+    pub origin: String,
+    /// Somebody said that it is one: the configuration, or an operator.
+    #[serde(default)]
+    pub confirmed: bool,
+    /// What the detectors say; absent where they have not seen it.
+    #[serde(default)]
+    pub detection: Option<Detection>,
+    /// Local processes that call it.
+    #[serde(default)]
+    pub agents: Vec<Agent>,
 }
 
 /// A living process of a workload.
@@ -83,6 +99,12 @@ pub struct Member {
     pub exe: String,
     /// It was here before the daemon.
     pub adopted: bool,
+    /// Connections and open files that it had when it was made a member.
+    #[serde(default)]
+    pub found: Vec<String>,
+    /// `mcp`: an MCP server that another member talks to over standard input and output.
+    #[serde(default)]
+    pub kind: Option<String>,
 }
 
 /// Subjects that were learned.
@@ -157,7 +179,7 @@ pub struct Event {
     pub role: String,
     /// Its phase.
     pub phase: String,
-    /// `connect`, `send`, `open`, `change`, `map`, `exec`, `facility`, `fork`, `exit`, `phase`.
+    /// The kind of fact, as in docs/events.md.
     pub kind: String,
     /// Destination or path; empty for events of processes.
     pub subject: String,
@@ -168,6 +190,18 @@ pub struct Event {
     /// `load` or `reload`: a large file was mapped before, or while, the process serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
+    /// User of a peer on this host who connected; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_uid: Option<u32>,
+    /// Name that the workload was given the address for, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the kind has besides its subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<serde_json::Value>,
+    /// What is odd about it, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Who.
     pub process: ProcessInfo,
 }

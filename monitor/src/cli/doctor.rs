@@ -67,6 +67,7 @@ fn try_ourselves(global: &Global) -> Result<Findings, Failure> {
         disable: kernel.disable_hooks,
         pin_dir: None,
         watch_files: true,
+        watch_files_later: false,
         key: random::hash_key()?,
     };
     let kernel = Kernel::start(&options).map_err(kernel_failure)?;

@@ -47,10 +47,18 @@ pub(super) fn describe(event: &Event) -> String {
         event.kind,
         event.process.pid,
         event.process.exe,
-        event.subject,
+        shown(event),
     )
     .trim_end()
     .to_owned()
+}
+
+/// The subject, with the name that its address goes by.
+fn shown(event: &Event) -> String {
+    match &event.name {
+        Some(name) => format!("{} ({name})", event.subject),
+        None => event.subject.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +82,7 @@ mod tests {
                 exe: "/a".into(),
                 ..Default::default()
             },
+            ..Event::default()
         };
         assert_eq!(
             describe(&event),

@@ -9,6 +9,7 @@ mod detach;
 mod doctor;
 mod events;
 mod exec;
+mod explain_workload;
 mod hooks;
 mod lines;
 mod mode;
@@ -104,8 +105,8 @@ pub enum Command {
     Doctor(Format),
     /// Show the daemon's state in short.
     Status(Format),
-    /// Show workloads, their processes and what was learned about them.
-    Workloads(Format),
+    /// Show workloads, why they are some, their processes and agents; decide about detected ones.
+    Workloads(workloads::Options),
     /// Show what workloads did, as the kernel reported it.
     Events(events::Options),
     /// Show alerts.
@@ -141,7 +142,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Exec(options) => exec::run(&global, &options),
         Command::Doctor(format) => doctor::run(&global, format),
         Command::Status(format) => status::run(&global, format),
-        Command::Workloads(format) => workloads::run(&global, format),
+        Command::Workloads(options) => workloads::run(&global, &options),
         Command::Events(options) => events::run(&global, &options),
         Command::Replay(options) => replay::run(&options),
         Command::Alerts(stream) => alerts::run(&global, &stream),
@@ -220,6 +221,14 @@ mod tests {
             "doctor --json",
             "status --json",
             "workloads --json",
+            "workloads --explain",
+            "workloads a --explain --json",
+            "workloads confirm a --reason because",
+            "workloads dismiss a",
+            "workloads restore a --json",
+            "workloads enrol-agent a scene-agent",
+            "workloads dismiss-agent a 4711",
+            "workloads candidates --json",
             "events --follow --limit 10 --workload a --json",
             "events --record /x --note y --for 90s --max-size 64MiB",
             "replay /x --alerts --json",

@@ -83,12 +83,14 @@ impl Backend for Engine {
                     phase: phase_name(p.scope.phase).into(),
                     exe: p.info.exe.clone(),
                     adopted: p.info.adopted,
+                    found: p.had.clone(),
+                    kind: None,
                 })
                 .collect();
             members.sort_by_key(|m| m.pid);
             members
         };
-        Ok(state
+        let mut workloads: Vec<view::Workload> = state
             .workloads
             .iter()
             .map(|(name, standing)| {
@@ -109,9 +111,27 @@ impl Backend for Engine {
                         facilities: tally.facilities,
                     },
                     episodes: standing.episodes,
+                    ..view::Workload::default()
                 }
             })
-            .collect())
+            .collect();
+        drop(state);
+        self.explain(&mut workloads);
+        Ok(workloads)
+    }
+
+    fn search(&self) -> Result<view::Search, Refusal> {
+        Ok(self.show_search())
+    }
+
+    fn decide(
+        &self,
+        workload: &str,
+        action: &str,
+        decide: &view::Decide,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal> {
+        self.carry_out(workload, action, decide, peer)
     }
 
     fn hooks(&self) -> Result<Vec<view::Hook>, Refusal> {
@@ -206,7 +226,7 @@ impl Backend for Engine {
     }
 
     fn end_recording(&self, reason: &str, peer: Peer) -> Result<(), Refusal> {
-        self.may_change(peer, "end a recording")?;
+        self.may_change(peer, "only root may end a recording; run this as root")?;
         Self::end_recording(self, reason);
         Ok(())
     }
@@ -240,6 +260,7 @@ impl Source for Engine {
             self.metrics.set_mode(&workload, mode);
         }
         self.measure_baseline();
+        self.measure_traffic();
         if let Ok(backlog) = self.store.backlog(SINK) {
             self.metrics.set_backlog(SINK, backlog);
         }

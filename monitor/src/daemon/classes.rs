@@ -1,6 +1,9 @@
 //! Classes: the numbers that the kernel keeps per process, and the scopes behind them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{PoisonError, RwLock, RwLockReadGuard},
+};
 
 use monitor_common::class::{Class, ClassId, Phase, Role};
 use slmguard_core::{
@@ -12,12 +15,17 @@ use slmguard_core::{
 
 use crate::store::{Store, StoreError};
 
-/// Every class that ever was, and which of them the configuration asks for.
+/// Every class that ever was, and which of them are in use. Workloads come and go while the daemon
+/// runs.
+#[derive(Debug, Default)]
+pub struct Classes(RwLock<Inner>);
+
 #[derive(Clone, Debug, Default)]
-pub struct Classes {
+struct Inner {
     by_id: HashMap<ClassId, Scope>,
     by_scope: HashMap<Scope, ClassId>,
     configured: Vec<(ClassId, Scope)>,
+    /// Their places are their numbers; a workload that went keeps its place.
     workloads: Vec<String>,
 }
 
@@ -46,34 +54,55 @@ impl Classes {
                 .filter_map(|p| role_from(&p.role))
                 .collect();
             roles.insert(Role::Tool);
-            for role in roles {
-                for phase in PHASES {
-                    let scope = Scope {
-                        workload: workload.name.clone(),
-                        role,
-                        phase,
-                    };
-                    configured.push((store.class(&scope)?, scope));
-                }
+            for scope in scopes(&workload.name, &roles) {
+                configured.push((store.class(&scope)?, scope));
             }
         }
         let rows = store.classes()?;
-        Ok(Self {
+        Ok(Self(RwLock::new(Inner {
             by_id: rows.iter().map(|row| (row.id, row.scope.clone())).collect(),
             by_scope: rows.into_iter().map(|row| (row.scope, row.id)).collect(),
             configured,
             workloads: workloads.iter().map(|w| w.name.clone()).collect(),
-        })
+        })))
     }
 
-    /// Classes of the configuration.
-    pub fn configured(&self) -> &[(ClassId, Scope)] {
-        &self.configured
+    /// Takes classes of a workload into use.
+    pub fn add(&self, numbered: &[(ClassId, Scope)]) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, scope) in numbered {
+            inner.by_id.insert(*id, scope.clone());
+            inner.by_scope.insert(scope.clone(), *id);
+            if !inner.configured.iter().any(|(used, _)| used == id) {
+                inner.configured.push((*id, scope.clone()));
+            }
+            if !inner.workloads.contains(&scope.workload) {
+                inner.workloads.push(scope.workload.clone());
+            }
+        }
     }
 
-    /// Whether the configuration still asks for a class.
+    /// Takes the classes of a workload out of use. What they meant stays known: reports about them
+    /// can still be on their way.
+    pub fn remove(&self, workload: &str) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        inner.configured.retain(|(_, s)| s.workload != workload);
+        inner.by_scope.retain(|s, _| s.workload != workload);
+    }
+
+    fn inner(&self) -> RwLockReadGuard<'_, Inner> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Classes in use.
+    pub fn configured(&self) -> Vec<(ClassId, Scope)> {
+        self.inner().configured.clone()
+    }
+
+    /// Whether a class is in use.
     pub fn is_configured(&self, id: ClassId) -> bool {
-        self.configured
+        self.inner()
+            .configured
             .iter()
             .any(|(configured, _)| *configured == id)
     }
@@ -81,6 +110,7 @@ impl Classes {
     /// Every class that ever was, in the order of the numbers.
     pub fn rows(&self) -> Vec<(ClassId, Scope)> {
         let mut rows: Vec<_> = self
+            .inner()
             .by_id
             .iter()
             .map(|(id, scope)| (*id, scope.clone()))
@@ -91,17 +121,18 @@ impl Classes {
 
     /// How many classes there are.
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.inner().by_id.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.inner().by_id.is_empty()
     }
 
     /// The number of a scope.
     pub fn id(&self, workload: &str, role: Role, phase: Phase) -> Option<ClassId> {
-        self.by_scope
+        self.inner()
+            .by_scope
             .get(&Scope {
                 workload: workload.into(),
                 role,
@@ -113,6 +144,7 @@ impl Classes {
     /// What the kernel is told about a class: where an exec and a listening socket lead.
     pub fn describe(&self, id: ClassId, scope: &Scope) -> Class {
         let index = self
+            .inner()
             .workloads
             .iter()
             .position(|w| *w == scope.workload)
@@ -131,9 +163,21 @@ impl Classes {
     }
 }
 
+/// The scopes of these roles of a workload, in each phase.
+pub fn scopes<'a>(workload: &str, roles: impl IntoIterator<Item = &'a Role>) -> Vec<Scope> {
+    let scope = |role: Role| {
+        PHASES.map(|phase| Scope {
+            workload: workload.to_owned(),
+            role,
+            phase,
+        })
+    };
+    roles.into_iter().flat_map(|role| scope(*role)).collect()
+}
+
 impl ClassNames for Classes {
     fn scope(&self, class: ClassId) -> Option<Scope> {
-        self.by_id.get(&class).cloned()
+        self.inner().by_id.get(&class).cloned()
     }
 }
 

@@ -19,7 +19,7 @@ use slmguard_core::{
     baseline::Baseline,
     decide::endpoint_rule::EndpointRule,
     decode::ClassNames,
-    observation::{Endpoint, Fact, FileAccess, Observation, ProcessKey, Scope, UnixPeer},
+    observation::{Endpoint, Fact, FileAccess, Lookup, Observation, ProcessKey, Scope, UnixPeer},
     text,
 };
 
@@ -27,6 +27,9 @@ use super::{clock, engine::Engine};
 
 /// How long lost events and failures count as a problem.
 const RECENTLY: Duration = Duration::from_secs(600);
+
+/// DNS types whose counts are brought back: A, PTR, TXT, AAAA, SRV, HTTPS.
+const COMMON_TYPES: [u16; 6] = [1, 12, 16, 28, 33, 65];
 
 /// What was brought back already.
 #[derive(Debug, Default)]
@@ -152,8 +155,8 @@ impl Engine {
                 )
             }),
         );
-        for workload in &self.config.workloads {
-            let tally = state.baseline.tally(&workload.name);
+        for workload in state.workloads.keys() {
+            let tally = state.baseline.tally(workload);
             for (family, entries) in [
                 (Family::Destination, tally.destinations),
                 (Family::Read, tally.reads),
@@ -164,7 +167,7 @@ impl Engine {
                 (Family::Name, tally.names),
                 (Family::Facility, tally.facilities),
             ] {
-                self.metrics.set_baseline(&workload.name, family, entries);
+                self.metrics.set_baseline(workload, family, entries);
             }
         }
     }
@@ -175,6 +178,7 @@ struct Names {
     endpoints: HashMap<u64, Endpoint>,
     paths: HashMap<u64, Vec<u8>>,
     sockets: HashMap<u64, Vec<u8>>,
+    lookups: HashMap<u64, Lookup>,
 }
 
 impl Names {
@@ -183,9 +187,14 @@ impl Names {
             endpoints: HashMap::new(),
             paths: HashMap::new(),
             sockets: HashMap::new(),
+            lookups: HashMap::new(),
         };
         for (family, subject, _) in baseline.entries(scope) {
-            if matches!(family, Family::Name | Family::Facility) {
+            if matches!(family, Family::Facility) {
+                continue;
+            }
+            if matches!(family, Family::Name) {
+                names.look_up(subject, key);
                 continue;
             }
             if matches!(family, Family::Destination | Family::Listen) {
@@ -204,6 +213,27 @@ impl Names {
             }
         }
         names
+    }
+
+    /// The kernel counts a name once per type that is asked for.
+    fn look_up(&mut self, subject: &str, key: hash::HashKey) {
+        let name = text::unescape(subject);
+        let hash = hash::component(key, &name);
+        for qtype in COMMON_TYPES {
+            let lookup = Lookup {
+                name: name.clone(),
+                qtype,
+                // Whom it was asked does not count.
+                resolver: Endpoint {
+                    address: std::net::Ipv4Addr::UNSPECIFIED.into(),
+                    port: 53,
+                    protocol: 17,
+                },
+                cookie: 0,
+            };
+            self.lookups
+                .insert(hash::chain(hash, u64::from(qtype)), lookup);
+        }
     }
 
     fn fact(&self, key: &SeenKey) -> Option<Fact> {
@@ -238,6 +268,7 @@ impl Names {
                 action: Action::from_u8(access)?,
                 file: file()?,
             }),
+            Kind::Query => Some(Fact::Query(self.lookups.get(&key.hash)?.clone())),
             // The kernel counts facilities under their number.
             Kind::Facility => Some(Fact::Facility {
                 facility: Facility::from_u32(u32::try_from(key.hash).ok()?)?,
@@ -249,7 +280,6 @@ impl Names {
             | Kind::Accept
             | Kind::Caller
             | Kind::Flow
-            | Kind::Query
             | Kind::Answer
             | Kind::Hello
             | Kind::Map => None,

@@ -1,6 +1,6 @@
 //! The engine: everything that the threads share, and what happens to an observation.
 //!
-//! Locks are taken in this order and never in another: state, guard; the store's own lock comes
+//! Locks are taken in this order and never in another: discovery, state, guard; the store's own lock comes
 //! last and is never held together with waiting for a sink.
 
 use std::{
@@ -15,16 +15,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_common::{enrol::ExecutableKey, hash::HashKey};
+use monitor_common::{class::Role, enrol::ExecutableKey, hash::HashKey};
 use slmguard_core::{
-    alert::Severity, config::Config, decide::enforceable::gaps, decode::ClockOffset,
-    observation::Observation, workload::mode_from,
+    alert::Severity,
+    config::{Config, Rules, Workload},
+    decide::enforceable::gaps,
+    decode::ClockOffset,
+    observation::Observation,
+    workload::mode_from,
 };
 
 use super::{
     barrier::Barrier,
-    classes::Classes,
+    classes::{Classes, scopes},
     clock,
+    discovery::{self, AgentState, Discovery},
     guard::Guard,
     modes,
     random::AlertIds,
@@ -33,7 +38,9 @@ use super::{
 };
 use crate::{
     api::{Feed, Line, view},
-    enrich::{cgroup::Cgroups, identity, process::ProcessTable, procfs::Proc},
+    enrich::{
+        cgroup::Cgroups, detect::digest::Digests, identity, process::ProcessTable, procfs::Proc,
+    },
     export::metrics::Metrics,
     store::{Store, StoreError, StoredAlert},
 };
@@ -80,6 +87,10 @@ pub struct Engine {
     pub metrics_address: OnceLock<SocketAddr>,
     /// Wakes the file sink.
     pub sink_bell: OnceLock<SyncSender<()>>,
+    /// What a workload that was found has in place of a configuration.
+    pub(super) found: Workload,
+    pub(super) discovery: Mutex<Discovery>,
+    pub(super) digests: Digests,
     pub(super) state: Mutex<State>,
     pub(super) guard: Mutex<Box<dyn Guard>>,
     pub(super) started: Instant,
@@ -115,6 +126,29 @@ impl Engine {
             let count = alerts.get(&workload.name).copied().unwrap_or(0);
             workloads.insert(workload.name.clone(), (state, count));
         }
+        let digests = Digests::default();
+        let configured = |name: &str| config.workloads.iter().any(|w| w.name == name);
+        let discovery = Discovery::load(&store, &configured, &digests)?;
+        for name in discovery.found.keys() {
+            let state = first_or_stored(&store, name, "learn")?;
+            metrics.add_workload(name);
+            metrics.set_mode(name, state.mode);
+            let count = alerts.get(name).copied().unwrap_or(0);
+            workloads.insert(name.clone(), (state, count));
+        }
+        for name in workloads.keys() {
+            let mut roles = vec![];
+            if discovery.found.contains_key(name) {
+                roles.extend(discovery::ROLES);
+            }
+            let enrolled = |((w, _), agent): (&(String, String), &discovery::Agent)| {
+                w == name && agent.state == AgentState::Enrolled
+            };
+            if discovery.agents.iter().any(enrolled) {
+                roles.push(Role::Agent);
+            }
+            classes.add(&store.add_classes(&scopes(name, &roles))?);
+        }
         let processes = ProcessTable::new(proc.clone(), cgroups);
         let engine = Self {
             classes,
@@ -128,6 +162,16 @@ impl Engine {
             launcher: identity::of_path(Path::new("/proc/self/exe")).ok(),
             metrics_address: OnceLock::new(),
             sink_bell: OnceLock::new(),
+            found: Workload {
+                name: String::new(),
+                mode: "learn".into(),
+                processes: vec![],
+                allow: Rules::default(),
+                deny: Rules::default(),
+                undeniable: BTreeMap::new(),
+            },
+            discovery: Mutex::new(discovery),
+            digests,
             state: Mutex::new(State::new(baseline, processes, workloads)),
             guard: Mutex::new(guard),
             started: Instant::now(),
@@ -153,12 +197,13 @@ impl Engine {
     ) -> Option<NewAlert> {
         let kind = observation.fact.kind();
         self.metrics.event(kind);
+        self.note_caller(&observation);
         let (outline, id) = {
             let mut state = self.state();
             let outline = state.observe(observation);
             let id = outline.alerts().then(|| self.ids.next(clock::now()));
             // Under the same lock, so that it stands in the order in which it was decided.
-            state.record_event(raw, id.as_deref(), self);
+            state.record_event(raw, Some((&outline, id.as_deref())), self);
             (outline, id)
         };
         let seen = &outline.decision.observation;
@@ -306,6 +351,11 @@ impl Engine {
         let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(problems.values().cloned());
         all
+    }
+
+    /// Workloads, configured and found.
+    pub fn workload_count(&self) -> usize {
+        self.state().workloads.len()
     }
 
     /// The name of this machine, escaped.

@@ -8,10 +8,11 @@ use monitor_common::{
     endpoint::DestinationKey,
     hook::{Hook, HookCounters},
     seen::{Seen, SeenKey},
+    socket::{FlowKey, FlowSum, Owner, Traffic},
 };
 use slmguard_core::decide::policy::PolicyImage;
 
-use crate::kernel::{EnrolRule, HookStatus, Kernel, KernelError, cost::Cost};
+use crate::kernel::{EnrolRule, FoundSocket, HookStatus, Kernel, KernelError, cost::Cost};
 
 /// The kernel side, loaded and attached.
 pub trait Guard: Send + 'static {
@@ -33,6 +34,8 @@ pub trait Guard: Send + 'static {
         classes: &[(ClassId, u64)],
         image: &PolicyImage,
     ) -> Result<u32, KernelError>;
+    /// Attaches what is only needed while there is a workload, unless it is attached already.
+    fn watch_files(&mut self) -> Result<(), KernelError>;
     /// Destinations that nobody may reach.
     fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError>;
     /// Replaces all enrolment rules.
@@ -48,6 +51,18 @@ pub trait Guard: Send + 'static {
     fn members(&self) -> Vec<(u32, ClassId)>;
     /// Counters of behaviour.
     fn seen(&self) -> Vec<(SeenKey, Seen)>;
+    /// Makes a process the owner of its open sockets; returns those that are connected.
+    fn own_sockets(&mut self, _owner: Owner) -> Result<Vec<FoundSocket>, KernelError> {
+        Ok(vec![])
+    }
+    /// Sums over flows.
+    fn flows(&self) -> Vec<(FlowKey, FlowSum)> {
+        vec![]
+    }
+    /// Sums over a class.
+    fn traffic(&self, _class: ClassId) -> Traffic {
+        Traffic::default()
+    }
 }
 
 /// The kernel side shared between the engine, which guards with it, and the daemon, which starts
@@ -93,6 +108,9 @@ impl Guard for Shared {
     ) -> Result<u32, KernelError> {
         self.lock().publish(classes, image)
     }
+    fn watch_files(&mut self) -> Result<(), KernelError> {
+        self.lock().watch_files()
+    }
     fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError> {
         self.lock().set_invariants(endpoints)
     }
@@ -113,5 +131,14 @@ impl Guard for Shared {
     }
     fn seen(&self) -> Vec<(SeenKey, Seen)> {
         self.lock().seen()
+    }
+    fn own_sockets(&mut self, owner: Owner) -> Result<Vec<FoundSocket>, KernelError> {
+        self.lock().own_sockets(owner)
+    }
+    fn flows(&self) -> Vec<(FlowKey, FlowSum)> {
+        self.lock().flows()
+    }
+    fn traffic(&self, class: ClassId) -> Traffic {
+        self.lock().traffic(class)
     }
 }

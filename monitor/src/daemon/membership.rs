@@ -20,7 +20,9 @@ impl Engine {
     /// Resolves the configuration against this machine as it is now. If that gives other rules than
     /// before, the kernel gets them, and processes that match are adopted.
     pub fn refresh_enrolment(&self, cgroups: &Cgroups) -> anyhow::Result<()> {
-        let resolution = enrolment::resolve(&self.config.workloads, cgroups);
+        let mut resolution = enrolment::resolve(&self.config.workloads, cgroups);
+        let found = self.found_rules(&resolution.rules, cgroups);
+        resolution.rules.extend(found);
         let mut state = self.state();
         if state.unresolved != resolution.unresolved {
             for what in &resolution.unresolved {
@@ -77,7 +79,7 @@ impl Engine {
         Ok(())
     }
 
-    fn adopt_one(&self, assignment: &Assignment) {
+    pub(super) fn adopt_one(&self, assignment: &Assignment) {
         let Assignment {
             pid,
             start_ticks,
@@ -115,7 +117,8 @@ impl Engine {
             }
         }
         if let Some(scope) = self.classes.scope(given) {
-            self.state().processes.adopt(*pid, scope);
+            self.state().processes.adopt(*pid, scope.clone());
+            self.look_into(*pid, given, scope);
         }
         tracing::info!("adopted process {pid} into {workload}");
     }
@@ -141,6 +144,8 @@ impl Engine {
             }
             if class & TICKET == 0 {
                 self.state().processes.adopt(*pid, scope);
+                // The earlier daemon has told what there was; its marks are in maps of its own.
+                self.own_sockets(*pid, *class);
             }
             taken += 1;
         }
@@ -164,13 +169,13 @@ impl Engine {
                 state.processes.discover(pid, scope);
             }
         }
-        for workload in &self.config.workloads {
+        for workload in state.workloads.keys() {
             let living = state
                 .processes
                 .living()
-                .filter(|p| p.scope.workload == workload.name)
+                .filter(|p| p.scope.workload == *workload)
                 .count();
-            self.metrics.set_processes(&workload.name, living);
+            self.metrics.set_processes(workload, living);
         }
     }
 }

@@ -8,7 +8,9 @@ pub mod barrier;
 pub mod classes;
 mod clock;
 mod counts;
+mod discovery;
 pub mod engine;
+mod found;
 pub mod guard;
 mod launch;
 mod membership;
@@ -20,6 +22,7 @@ mod recorder;
 pub mod replay;
 mod state;
 pub mod threads;
+mod traffic;
 mod waiting;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -67,7 +70,10 @@ pub fn run(config: Config, options: Options) -> Result<(), Failure> {
     let metrics = runtime.block_on(bind_metrics(&config))?;
 
     let key = random::hash_key()?;
-    let mut kernel = start_kernel(&config, key)?;
+    let found = store
+        .detected()
+        .map_err(|e| Failure::new(Exit::Failure, e.to_string()))?;
+    let mut kernel = start_kernel(&config, key, !found.is_empty())?;
     let rings = kernel.take_rings().ok_or_else(|| {
         Failure::new(
             Exit::Failure,
@@ -163,12 +169,13 @@ fn take_over_all(engine: &SharedEngine, kernel: &guard::Shared) {
     tracing::warn!("members of an earlier daemon fork faster than they can be taken over");
 }
 
-fn start_kernel(config: &Config, key: HashKey) -> Result<Kernel, Failure> {
+fn start_kernel(config: &Config, key: HashKey, found: bool) -> Result<Kernel, Failure> {
     let options = StartOptions {
         tier: tier_choice(&config.kernel.tier),
         disable: config.kernel.disable_hooks.clone(),
         pin_dir: Some(config.pin_dir.clone()),
-        watch_files: !config.workloads.is_empty(),
+        watch_files: !config.workloads.is_empty() || found,
+        watch_files_later: config.detect.enabled,
         key,
     };
     Kernel::start(&options).map_err(kernel_failure)
@@ -246,7 +253,7 @@ async fn serve(
     tracing::info!(
         "slmguard ready tier={} workloads={} api={path} metrics={address}",
         engine.tier(),
-        engine.config.workloads.len(),
+        engine.workload_count(),
     );
     notify::send("READY=1");
     let failed = loop {

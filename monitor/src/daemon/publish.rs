@@ -31,12 +31,12 @@ impl Engine {
         let mut state = self.state();
         {
             let mut guard = self.guard();
-            for (id, scope) in self.classes.configured() {
+            for (id, scope) in &self.classes.configured() {
                 guard.set_class(*id, self.classes.describe(*id, scope))?;
             }
             guard.set_invariants(&invariant_destinations())?;
         }
-        for (id, scope) in self.classes.configured() {
+        for (id, scope) in &self.classes.configured() {
             let mode = state.mode(&scope.workload).unwrap_or(Mode::Learn);
             if let Err(e) = self.publish(&mut state, *id, scope, mode) {
                 // What was learned is too much for the kernel, but nothing is enforced from it yet:
@@ -81,7 +81,7 @@ impl Engine {
     }
 
     /// Compiles the policy of a class and switches the class to it, unless it has it already.
-    fn publish(
+    pub(super) fn publish(
         &self,
         state: &mut State,
         id: ClassId,
@@ -117,7 +117,7 @@ impl Engine {
         mode: Mode,
         first_state: u32,
     ) -> anyhow::Result<(PolicyImage, u64)> {
-        let workload = self.workload(&scope.workload)?;
+        let workload = self.workload(state, &scope.workload)?;
         let image = compile_policy(&PolicyInputs {
             // The guard puts the number in that it draws.
             policy: 0,
@@ -138,10 +138,12 @@ impl Engine {
         ))
     }
 
-    fn workload(&self, name: &str) -> anyhow::Result<&Workload> {
+    /// The rules of a workload: those of the configuration; one that was found has none.
+    fn workload(&self, state: &State, name: &str) -> anyhow::Result<&Workload> {
         match self.config.workloads.iter().find(|w| w.name == name) {
             Some(workload) => Ok(workload),
-            None => bail!("there is no workload {name} in the configuration"),
+            None if state.workloads.contains_key(name) => Ok(&self.found),
+            None => bail!("there is no workload {name}"),
         }
     }
 
@@ -153,7 +155,7 @@ impl Engine {
         change: &view::ModeChange,
         peer: Peer,
     ) -> Result<WorkloadState, Refusal> {
-        self.may_change(peer, "change modes")?;
+        self.may_change(peer, "only root may change modes; run this as root")?;
         let wanted = mode_from(&change.mode).ok_or_else(|| {
             Refusal::Bad(format!(
                 "{} is no mode; use learn, monitor or enforce",
@@ -164,6 +166,9 @@ impl Engine {
             return Err(Refusal::Bad(
                 "an approval needs a reason; give one with --reason".into(),
             ));
+        }
+        if wanted != Mode::Learn {
+            self.confirmed(workload)?;
         }
         if !self.barrier.wait(PATIENCE) {
             tracing::warn!("events are still on their way while the mode of {workload} changes");
@@ -184,14 +189,12 @@ impl Engine {
     }
 
     /// Refuses whoever is neither root nor the daemon's own user.
-    pub(super) fn may_change(&self, peer: Peer, what: &str) -> Result<(), Refusal> {
+    pub(super) fn may_change(&self, peer: Peer, refusal: &str) -> Result<(), Refusal> {
         if peer.uid == 0 || peer.uid == nix::unistd::geteuid().as_raw() {
             return Ok(());
         }
-        tracing::warn!("user {} (pid {}) may not {what}", peer.uid, peer.pid);
-        Err(Refusal::Forbidden(format!(
-            "only root may {what}; run this as root"
-        )))
+        tracing::warn!("refused user {} (pid {}): {refusal}", peer.uid, peer.pid);
+        Err(Refusal::Forbidden(refusal.into()))
     }
 
     /// Switches every class of a workload; takes everything back if one cannot.
@@ -206,7 +209,7 @@ impl Engine {
         let classes: Vec<_> = self
             .classes
             .configured()
-            .iter()
+            .into_iter()
             .filter(|(_, scope)| scope.workload == workload)
             .collect();
         // First without the kernel: most of what can go wrong shows here.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use monitor_common::{ABI, hook::Hook};
 use slmguard_core::{
+    config::Workload,
     recording::{BY_KERNEL, BY_RECORDER, End, Header, Member, Record, first_line, line},
     text::escape,
     time::rfc3339,
@@ -19,7 +20,11 @@ use slmguard_core::{
 };
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::{clock, engine::Engine, state::State};
+use super::{
+    clock,
+    engine::Engine,
+    state::{Outline, State},
+};
 use crate::{
     api::{Peer, Refusal, view},
     store::WorkloadState,
@@ -49,6 +54,7 @@ pub struct Recorder {
     waiting: String,
     offset: Option<i64>,
     classes: usize,
+    workloads: usize,
     events: u64,
     /// Events left out since that was last said, and in all.
     left_out: u64,
@@ -62,6 +68,7 @@ impl Recorder {
             waiting: String::new(),
             offset: None,
             classes: 0,
+            workloads: 0,
             events: 0,
             left_out: 0,
             lost: 0,
@@ -77,8 +84,8 @@ impl Recorder {
         self.flush();
     }
 
-    /// An event that was taken in; `id` is that of the alert about it.
-    fn event(&mut self, raw: &Raw, id: Option<&str>) {
+    /// An event that was taken in, `raw` and what the daemon drew and found out about it.
+    fn event(&mut self, raw: &Raw, event: impl FnOnce(&[u8]) -> Record) {
         let mut lines = String::new();
         if self.left_out > 0 {
             let lost = Record::Lost {
@@ -93,7 +100,7 @@ impl Recorder {
                 monotonic_to_wall_ns: raw.offset,
             }));
         }
-        lines.extend(line(&Record::event(&raw.bytes, id.map(str::to_owned))));
+        lines.extend(line(&event(&raw.bytes)));
         if self.sender.try_send(lines.into()).is_ok() {
             self.waiting.clear();
             self.offset = Some(raw.offset);
@@ -146,7 +153,12 @@ impl Recorder {
 
 impl State {
     /// Tells the recording, if there is one, what was taken in.
-    pub(super) fn record_event(&mut self, raw: Option<&Raw>, id: Option<&str>, engine: &Engine) {
+    pub(super) fn record_event(
+        &mut self,
+        raw: Option<&Raw>,
+        outline: Option<(&Outline, Option<&str>)>,
+        engine: &Engine,
+    ) {
         let found = self.processes.take_found();
         let Some(recorder) = &mut self.recorder else {
             return;
@@ -165,8 +177,22 @@ impl State {
             }
             recorder.classes = rows.len();
         }
+        // Workloads come and stay.
+        if self.workloads.len() != recorder.workloads {
+            for (name, standing) in &self.workloads {
+                recorder.change(&mode(name, &standing.state));
+            }
+            recorder.workloads = self.workloads.len();
+        }
         if let Some(raw) = raw {
-            recorder.event(raw, id);
+            let id = outline.and_then(|(_, id)| id).map(str::to_owned);
+            // What is not in the table was looked up for this event alone.
+            let process = outline.and_then(|(outline, _)| {
+                let pid = outline.decision.observation.process.pid;
+                let known = self.processes.get(pid).map(|process| &process.info);
+                (known != Some(&outline.process)).then(|| Box::new(outline.process.clone()))
+            });
+            recorder.event(raw, |bytes| Record::event(bytes, id, process));
         }
         if !recorder.lives() {
             self.recorder = None;
@@ -201,7 +227,7 @@ impl Engine {
         order: &view::RecordingOrder,
         peer: Peer,
     ) -> Result<Receiver<Bytes>, Refusal> {
-        self.may_change(peer, "record")?;
+        self.may_change(peer, "only root may record; run this as root")?;
         let (sender, receiver) = channel(CHANNEL);
         {
             let mut state = self.state();
@@ -232,6 +258,7 @@ impl Engine {
         let mut recorder = Recorder::new(sender);
         recorder.waiting = self.beginning(&mut state, order, peer);
         recorder.classes = self.classes.len();
+        recorder.workloads = state.workloads.len();
         recorder.flush();
         state.recorder = Some(recorder);
         tracing::info!(
@@ -281,6 +308,14 @@ impl Engine {
         for workload in &self.config.workloads {
             add(Record::Workload(workload.clone()));
         }
+        for name in state.workloads.keys() {
+            if !self.config.workloads.iter().any(|w| w.name == *name) {
+                add(Record::Workload(Workload {
+                    name: name.clone(),
+                    ..self.found.clone()
+                }));
+            }
+        }
         for (id, scope) in &self.classes.rows() {
             add(Record::Class(Member::new(*id, scope)));
         }
@@ -293,6 +328,14 @@ impl Engine {
             add(Record::Policy { number, version });
         }
         state.baseline.rows().map(Record::Known).for_each(&mut add);
+        for (workload, address, name, ends) in state.names.entries() {
+            add(Record::Name {
+                workload: workload.into(),
+                address,
+                name: name.into(),
+                ends,
+            });
+        }
         let mut processes: Vec<_> = state.processes.all().collect();
         processes.sort_unstable_by_key(|p| p.info.pid);
         for process in processes {

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use monitor_common::{class::ClassId, event::Header as EventHeader, hook::Hook};
 use slmguard_core::{
-    alert::Alert,
+    alert::{Alert, ProcessInfo},
     baseline::{Baseline, Row},
     decode::{ClassNames, ClockOffset, decode},
     observation::Scope,
@@ -114,6 +114,12 @@ impl Replay {
             }
             Record::Policy { number, version } => self.state.set_version(number, version),
             Record::Known(row) => self.known.push(row),
+            Record::Name {
+                workload,
+                address,
+                name,
+                ends,
+            } => self.state.names.restore(&workload, name, address, ends, 0),
             Record::Process { info, member } => {
                 let scope = scope(&member)?;
                 self.state.processes.enter(info, scope);
@@ -130,12 +136,19 @@ impl Replay {
                 self.state.baseline = Baseline::from_rows(std::mem::take(&mut self.known))?;
             }
             Record::Lost { events, .. } => self.totals.lost += events,
-            Record::Event { bytes, id } => return Ok(self.event(bytes.0, id)),
+            Record::Event { bytes, id, process } => {
+                return Ok(self.event(bytes.0, id, process));
+            }
         }
         Ok(vec![])
     }
 
-    fn event(&mut self, mut bytes: Vec<u8>, id: Option<String>) -> Vec<Decided> {
+    fn event(
+        &mut self,
+        mut bytes: Vec<u8>,
+        id: Option<String>,
+        process: Option<Box<ProcessInfo>>,
+    ) -> Vec<Decided> {
         // Versions may number their hooks differently; one that this version does not have has no
         // number here.
         if let Some(hook) = bytes.get_mut(offset_of!(EventHeader, hook))
@@ -148,7 +161,15 @@ impl Replay {
             return vec![];
         };
         self.totals.events += 1;
-        let outline = self.state.observe(observation);
+        let mut outline = self.state.observe(observation);
+        // What is not said here is what is in the table: so the recorder decides what to say.
+        let known = self
+            .state
+            .processes
+            .get(outline.decision.observation.process.pid);
+        if let Some(process) = process.map(|p| *p).or(known.map(|p| p.info.clone())) {
+            outline.process = process;
+        }
         let mut decided = vec![Decided::Event(Box::new(outline.event()))];
         if outline.alerts() {
             self.totals.alerts += 1;

@@ -10,8 +10,9 @@ use monitor_common::{
 use slmguard_core::{
     alert::{Alert, AlertContext, ProcessInfo},
     baseline::{Baseline, Row},
-    decide::decide,
+    decide::{decide, name_it},
     decision::{Decision, Outcome},
+    names::NameTable,
     observation::{Fact, Observation, Scope},
     recording::Record,
     time::rfc3339,
@@ -43,14 +44,28 @@ pub struct Standing {
     busy: u64,
 }
 
+impl Standing {
+    /// A workload that has done nothing yet.
+    pub fn new(state: WorkloadState, alerts: u64) -> Self {
+        Self {
+            state,
+            alerts,
+            episodes: 0,
+            busy: 0,
+        }
+    }
+}
+
 /// The state.
 #[derive(Debug)]
 pub struct State {
     /// What was learned.
     pub baseline: Baseline,
+    /// Names that workloads were given addresses for.
+    pub names: NameTable,
     /// Members.
     pub processes: ProcessTable,
-    /// Workloads of the configuration.
+    /// Workloads, configured and found.
     pub workloads: BTreeMap<String, Standing>,
     /// Versions behind the kernel's policy numbers.
     versions: HashMap<u32, u64>,
@@ -98,6 +113,16 @@ impl Outline {
             verdict: verdict_name(seen.verdict).into(),
             count: seen.count,
             stage: seen.stage().map(|phase| phase_name(phase).into()),
+            peer_uid: match seen.fact {
+                Fact::Accept { uid, .. } => uid,
+                _ => None,
+            },
+            name: self.decision.name.clone(),
+            detail: seen.fact.detail(),
+            note: match seen.fact {
+                Fact::Hello { .. } => self.decision.reasons.first().cloned(),
+                _ => None,
+            },
             process: self.process.clone(),
         }
     }
@@ -122,14 +147,10 @@ impl State {
         processes: ProcessTable,
         workloads: BTreeMap<String, (WorkloadState, u64)>,
     ) -> Self {
-        let standing = |(state, alerts)| Standing {
-            state,
-            alerts,
-            episodes: 0,
-            busy: 0,
-        };
+        let standing = |(state, alerts)| Standing::new(state, alerts);
         Self {
             baseline,
+            names: NameTable::default(),
             processes,
             workloads: workloads
                 .into_iter()
@@ -148,14 +169,37 @@ impl State {
     /// Takes one observation in: enrich, decide, learn.
     pub fn observe(&mut self, observation: Observation) -> Outline {
         let process = self.processes.observe(&observation);
-        self.count_episode(&observation);
+        // What a caller does is nothing that the workload did.
+        if !matches!(observation.fact, Fact::Caller { .. }) {
+            self.count_episode(&observation);
+        }
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
-        let decision = decide(observation, &self.baseline);
+        let mut decision = decide(observation, &self.baseline);
+        self.name(&mut decision);
         self.learn(&decision);
         Outline {
             decision,
             process,
             policy_version,
+        }
+    }
+
+    /// Learns the names of an answer, and says by what name an address goes.
+    fn name(&mut self, decision: &mut Decision) {
+        let seen = &decision.observation;
+        let workload = &seen.scope.workload;
+        if let Fact::Answer {
+            lookup, addresses, ..
+        } = &seen.fact
+        {
+            for (address, ttl) in addresses {
+                self.names
+                    .learn(workload, &lookup.name, *address, *ttl, seen.time);
+            }
+        }
+        if let Some(address) = seen.fact.address() {
+            let names = self.names.of(workload, address, seen.time);
+            name_it(decision, &names);
         }
     }
 

@@ -5,6 +5,8 @@
 //! | rings | drains the rings, decodes | the rings: the kernel drops and counts per hook |
 //! | pipeline | enriches, decides, learns, stores alerts | bounded channel: the rings thread waits; alerts that the store refuses wait in memory ([`super::waiting`]) |
 //! | file sink | outbox → JSON-lines file | the outbox on disk: grows |
+//! | detector | looks for workloads and agents | nothing: it runs by the clock |
+//! | digests | works out digests of model files | a bounded list: what does not fit is asked for again |
 //! | keeper | saves, publishes, enrols, counts, now and then | nothing: it runs by the clock |
 //!
 //! None of them is needed for a verdict: the kernel enforces without the daemon.
@@ -19,9 +21,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slmguard_core::{decode::decode, observation::Observation};
+use monitor_common::class::{PROBE, PROBE_BOUND};
+use slmguard_core::{
+    decode::{DecodeError, decode},
+    observation::Observation,
+};
 
-use super::{counts::Counts, engine::SharedEngine, recorder::Raw, waiting::Waiting};
+use super::{
+    counts::Counts, discovery::worker, engine::SharedEngine, recorder::Raw, traffic::Told,
+    waiting::Waiting,
+};
 use crate::{
     enrich::cgroup::Cgroups,
     export::jsonl::{JsonLines, SINK},
@@ -76,6 +85,8 @@ pub struct Threads {
     rings: JoinHandle<()>,
     pipeline: JoinHandle<()>,
     keeper: JoinHandle<()>,
+    detector: Option<JoinHandle<()>>,
+    digests: JoinHandle<()>,
     sink: JoinHandle<()>,
 }
 
@@ -108,6 +119,19 @@ impl Threads {
                 let (engine, stop) = (Arc::clone(engine), Arc::clone(&stop));
                 Box::new(move || keep(&engine, &cgroups, &stop))
             })?,
+            detector: engine
+                .config
+                .detect
+                .enabled
+                .then(|| {
+                    let (engine, stop) = (Arc::clone(engine), Arc::clone(&stop));
+                    spawn("detector", Box::new(move || worker::work(&engine, &stop)))
+                })
+                .transpose()?,
+            digests: spawn("digests", {
+                let (engine, stop) = (Arc::clone(engine), Arc::clone(&stop));
+                Box::new(move || engine.digests().work(&stop))
+            })?,
             sink: spawn("file sink", {
                 let (engine, stop) = (Arc::clone(engine), Arc::clone(&stop_sink));
                 Box::new(move || deliver(&engine, file, &rung, &stop))
@@ -121,11 +145,17 @@ impl Threads {
     pub fn stop(self, engine: &SharedEngine) {
         self.stop.store(true, Ordering::Relaxed);
         self.keeper.thread().unpark();
-        for (name, thread) in [
+        if let Some(detector) = &self.detector {
+            detector.thread().unpark();
+        }
+        let threads = [
             ("rings", self.rings),
             ("pipeline", self.pipeline),
             ("keeper", self.keeper),
-        ] {
+            ("digests", self.digests),
+        ];
+        let detector = self.detector.map(|thread| ("detector", thread));
+        for (name, thread) in threads.into_iter().chain(detector) {
             if thread.join().is_err() {
                 tracing::error!("the {name} thread had panicked");
             }
@@ -207,6 +237,11 @@ impl Sorter<'_> {
                 raw,
                 at: Instant::now(),
             })),
+            // Our own self-test, when hooks are attached later than the others.
+            Err(DecodeError::UnknownClass {
+                class: PROBE | PROBE_BOUND,
+                ..
+            }) => {}
             Err(e) => {
                 self.engine.metrics.decode_error();
                 tracing::debug!("an event from the kernel cannot be read: {e}");
@@ -338,8 +373,9 @@ impl Due {
 
 /// The keeper's thread.
 fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
-    let mut counts = Counts::default();
-    let [mut save, mut enrol, mut count, mut publish] = [1, 5, 10, 30].map(Due::every);
+    let (mut counts, mut told) = (Counts::default(), Told::default());
+    let [mut save, mut flows, mut enrol, mut count, mut publish] =
+        [1, 3, 5, 10, 30].map(Due::every);
     while !stop.load(Ordering::Relaxed) {
         if save.now() {
             let problem = engine.save_baseline().err();
@@ -347,6 +383,9 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
                 "baseline",
                 problem.map(|e| format!("what is learned cannot be saved: {e}")),
             );
+        }
+        if flows.now() {
+            engine.tell_flows(&mut told);
         }
         if enrol.now() {
             let problem = engine.refresh_enrolment(cgroups).err();

@@ -6,6 +6,7 @@
 
 pub mod adopt;
 pub mod cgroup;
+pub mod detect;
 pub mod enrolment;
 pub mod identity;
 pub mod mounts;

@@ -34,6 +34,8 @@ pub struct Process {
     pub scope: Scope,
     /// When it ended, nanoseconds since the epoch.
     pub ended: Option<u64>,
+    /// What it had when it was made a member: subjects of connections and open files.
+    pub had: Vec<String>,
 }
 
 /// The table.
@@ -131,6 +133,7 @@ impl ProcessTable {
             info,
             scope,
             ended: None,
+            had: vec![],
         };
         self.found.push(process.clone());
         self.processes.insert(process.info.pid, process);
@@ -142,9 +145,21 @@ impl ProcessTable {
         std::mem::take(&mut self.found)
     }
 
+    /// A process in the table, living or ended.
+    pub fn get(&self, pid: u32) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
     /// Everything in the table, in no particular order.
     pub fn all(&self) -> impl Iterator<Item = &Process> {
         self.processes.values()
+    }
+
+    /// What a process had when it was made a member.
+    pub fn set_had(&mut self, pid: u32, had: Vec<String>) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.had = had;
+        }
     }
 
     /// Enters a member that no event told about.
@@ -253,6 +268,7 @@ impl ProcessTable {
                 info,
                 scope,
                 ended: None,
+                had: vec![],
             },
         );
         self.make_room();

@@ -1,9 +1,14 @@
 //! `/proc/<pid>`: what there is to know about a process from outside. Everything read here can be
 //! gone, or another process, a moment later; callers compare start times.
 
-use std::{collections::HashSet, fs, io, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{
+    collections::HashSet,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
-use monitor_common::enrol::ExecutableKey;
+use monitor_common::{enrol::ExecutableKey, path::permission};
 use slmguard_core::procfs;
 pub use slmguard_core::procfs::Stat;
 
@@ -31,6 +36,11 @@ impl Proc {
     /// One that is mounted, or imitated, elsewhere.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
+    }
+
+    /// Where it is mounted.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Processes, in no particular order.
@@ -105,6 +115,40 @@ impl Proc {
             })
     }
 
+    /// Files that it has open, by path, with the access that was asked for ([`permission`]). What
+    /// has no path (pipes, sockets, deleted files) is left out.
+    pub fn open_files(&self, pid: u32) -> Vec<(Vec<u8>, u8)> {
+        let Ok(descriptors) = fs::read_dir(self.file(pid, "fd")) else {
+            return vec![];
+        };
+        let mut files: Vec<_> = descriptors
+            .flatten()
+            .filter_map(|d| {
+                let target = fs::read_link(d.path()).ok()?;
+                let path = target.as_os_str().as_bytes();
+                if path.first() != Some(&b'/') || path.ends_with(b" (deleted)") {
+                    return None;
+                }
+                let info = self.file(pid, "fdinfo").join(d.file_name());
+                let info = fs::read_to_string(info).ok()?;
+                let flags = info.lines().find_map(|l| l.strip_prefix("flags:"))?;
+                let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
+                if flags & libc::O_PATH != 0 {
+                    return None;
+                }
+                let access = match flags & libc::O_ACCMODE {
+                    libc::O_RDONLY => permission::READ,
+                    libc::O_WRONLY => permission::WRITE,
+                    _ => permission::READ | permission::WRITE,
+                };
+                Some((path.to_vec(), access))
+            })
+            .collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
     fn file(&self, pid: u32, name: &str) -> PathBuf {
         self.root.join(pid.to_string()).join(name)
     }
@@ -150,6 +194,24 @@ mod tests {
         let proc = Proc::at("/nowhere");
         assert!(proc.stat(1).is_none() && proc.exe(1).is_none() && proc.user(1).is_none());
         assert!(proc.arguments(1).is_empty() && !proc.listens(1) && !proc.is(1, 0));
+    }
+
+    #[test]
+    fn open_files_are_told_with_their_access() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "x").unwrap();
+        let _read = fs::File::open(&path).unwrap();
+        let _append = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        let gone = dir.path().join("gone");
+        let _gone = fs::File::create(&gone).unwrap();
+        fs::remove_file(&gone).unwrap();
+        let all = Proc::default().open_files(me());
+        let bytes = path.as_os_str().as_bytes().to_vec();
+        assert!(all.contains(&(bytes.clone(), permission::READ)));
+        assert!(all.contains(&(bytes, permission::WRITE)));
+        let gone = gone.as_os_str().as_bytes();
+        assert!(all.iter().all(|(path, _)| !path.starts_with(gone)));
     }
 
     #[test]

@@ -5,7 +5,10 @@
 //! the start, so that rates and alert rules work with the first event.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -14,9 +17,10 @@ use monitor_common::{
     event::Verdict,
     hook::{Hook, HookCounters},
     limits::{OBSERVATION_RING_BYTES, VERDICT_RING_BYTES},
+    socket::Traffic,
 };
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
@@ -25,59 +29,15 @@ use slmguard_core::{
     workload::{family_name, hook_name, mode_name, verdict_name},
 };
 
-use super::process;
-
-/// Workloads with series of their own; further ones share `_other`.
-pub const MAX_WORKLOADS: usize = 100;
-/// Kinds of events that decisions and alerts are about.
-const KINDS: [&str; 4] = ["connect", "send", "open", "exec"];
-/// Kinds of events.
-const EVENT_KINDS: [&str; 7] = ["fork", "exit", "phase", "connect", "send", "open", "exec"];
-const VERDICTS: [Verdict; 6] = [
-    Verdict::Known,
-    Verdict::New,
-    Verdict::WouldBlock,
-    Verdict::Blocked,
-    Verdict::Killed,
-    Verdict::Audited,
-];
-const MODES: [Mode; 3] = [Mode::Learn, Mode::Monitor, Mode::Enforce];
-const SEVERITIES: [Severity; 5] = [
-    Severity::Info,
-    Severity::Low,
-    Severity::Medium,
-    Severity::High,
-    Severity::Critical,
-];
-
-macro_rules! labels {
-    ($($name:ident { $($field:ident: $t:ty),+ })+) => {
-        $(
-            #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-            struct $name { $($field: $t),+ }
-        )+
-    };
-}
-labels! {
-    KindLabel { kind: &'static str }
-    HookLabel { hook: &'static str }
-    RingLabel { ring: &'static str }
-    WorkloadLabel { workload: String }
-    DecisionLabels { workload: String, kind: &'static str, verdict: &'static str }
-    AlertLabels { workload: String, kind: &'static str, severity: &'static str }
-    ModeLabels { workload: String, mode: &'static str }
-    BaselineLabels { workload: String, family: &'static str }
-    ProgramLabels { program: &'static str, tier: &'static str }
-    DeliveryLabels { sink: &'static str, outcome: &'static str }
-    SinkLabel { sink: &'static str }
-    BuildLabels { version: &'static str, tier: String }
-}
+pub use super::labels::MAX_WORKLOADS;
+use super::{labels::*, process};
 
 /// The metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    workloads: Vec<String>,
+    /// Grows up to [`MAX_WORKLOADS`] and never shrinks: a series that was there stays.
+    workloads: RwLock<Vec<String>>,
     capped: Counter,
     events: Family<KindLabel, Counter>,
     decode_errors: Counter,
@@ -95,8 +55,13 @@ pub struct Metrics {
     modes: Family<ModeLabels, Gauge>,
     baseline: Family<BaselineLabels, Gauge>,
     processes: Family<WorkloadLabel, Gauge>,
+    traffic: Family<TrafficLabels, Counter>,
+    connections: Family<WorkloadLabel, Gauge>,
+    disbelieved: Family<WorkloadLabel, Counter>,
     deliveries: Family<DeliveryLabels, Counter>,
     backlog: Family<SinkLabel, Gauge>,
+    detected: Family<StateLabel, Gauge>,
+    agents: Family<StateLabel, Gauge>,
     degraded: Gauge,
     cpu: Counter<f64, AtomicU64>,
     resident: Gauge,
@@ -111,7 +76,7 @@ impl Metrics {
         let too_many = workloads.len() > MAX_WORKLOADS;
         workloads.truncate(MAX_WORKLOADS);
         if too_many {
-            workloads.push("_other".into());
+            workloads.push(OTHER.into());
         }
         macro_rules! declare {
             ($name:literal, $help:literal) => {
@@ -158,7 +123,7 @@ impl Metrics {
             Histogram::new([1e-6, 5e-6, 2e-5, 1e-4, 5e-4, 2e-3, 1e-2, 0.1, 1.0])
         );
         let metrics = Self {
-            workloads,
+            workloads: RwLock::new(workloads),
             duration,
             capped: declare!(
                 "slmguard_metrics_series_capped",
@@ -206,10 +171,30 @@ impl Metrics {
                 "slmguard_workload_processes",
                 "Living processes of a workload"
             ),
+            traffic: declare!(
+                "slmguard_workload_traffic_bytes",
+                "Payload bytes of connections that ended, and of datagrams"
+            ),
+            connections: declare!(
+                "slmguard_workload_connections_open",
+                "TCP connections that were established and have not ended"
+            ),
+            disbelieved: declare!(
+                "slmguard_dns_answers_disbelieved",
+                "DNS answers without a question, or that could not be read"
+            ),
             deliveries: declare!("slmguard_sink_deliveries", "Alerts handed to a sink"),
             backlog: declare!(
                 "slmguard_sink_backlog_events",
                 "Alerts that a sink does not have yet"
+            ),
+            detected: declare!(
+                "slmguard_detected_workloads",
+                "Workloads that slmguard found by itself; refused: found, and not guarded"
+            ),
+            agents: declare!(
+                "slmguard_agents",
+                "Local processes that call a workload, by what was decided about them"
             ),
             degraded: declare!(
                 "slmguard_degraded",
@@ -241,39 +226,72 @@ impl Metrics {
             }));
         }
         drop(self.backlog.get_or_create(&SinkLabel { sink: "file" }));
-        for workload in self.workloads.clone() {
-            self.set_mode(&workload, Mode::Learn);
-            self.set_processes(&workload, 0);
-            for family in Behaviour::ALL {
-                self.set_baseline(&workload, family, 0);
+        self.set_detected([0; 3]);
+        self.set_agents([0; 3]);
+        let workloads = self.known().clone();
+        for workload in workloads {
+            self.create_workload(&workload);
+        }
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Vec<String>> {
+        self.workloads
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A workload was found: it gets series of its own while there is room for them.
+    pub fn add_workload(&self, name: &str) {
+        let mut workloads = self
+            .workloads
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if workloads.iter().any(|w| w == name || w == OTHER) {
+            return;
+        }
+        let name = if workloads.len() < MAX_WORKLOADS {
+            name
+        } else {
+            OTHER
+        };
+        workloads.push(name.to_owned());
+        drop(workloads);
+        self.create_workload(name);
+    }
+
+    fn create_workload(&self, workload: &str) {
+        self.set_mode(workload, Mode::Learn);
+        self.set_processes(workload, 0);
+        self.set_traffic(workload, &Traffic::default());
+        for family in Behaviour::ALL {
+            self.set_baseline(workload, family, 0);
+        }
+        for kind in KINDS {
+            for verdict in VERDICTS.map(verdict_name) {
+                let labels = DecisionLabels {
+                    workload: workload.to_owned(),
+                    kind,
+                    verdict,
+                };
+                drop(self.decisions.get_or_create(&labels));
             }
-            for kind in KINDS {
-                for verdict in VERDICTS.map(verdict_name) {
-                    let labels = DecisionLabels {
-                        workload: workload.clone(),
-                        kind,
-                        verdict,
-                    };
-                    drop(self.decisions.get_or_create(&labels));
-                }
-                for severity in SEVERITIES.map(severity_name) {
-                    let labels = AlertLabels {
-                        workload: workload.clone(),
-                        kind,
-                        severity,
-                    };
-                    drop(self.alerts.get_or_create(&labels));
-                }
+            for severity in SEVERITIES.map(severity_name) {
+                let labels = AlertLabels {
+                    workload: workload.to_owned(),
+                    kind,
+                    severity,
+                };
+                drop(self.alerts.get_or_create(&labels));
             }
         }
     }
 
     fn workload(&self, name: &str) -> String {
-        if self.workloads.iter().any(|w| w == name) {
+        if self.known().iter().any(|w| w == name) {
             return name.to_owned();
         }
         self.capped.inc();
-        "_other".into()
+        OTHER.into()
     }
 
     /// An event of that kind was read.
@@ -388,6 +406,30 @@ impl Metrics {
         self.processes.get_or_create(&label).set(whole(processes));
     }
 
+    /// What the kernel counted of a workload's traffic, in all.
+    pub fn set_traffic(&self, workload: &str, traffic: &Traffic) {
+        let workload = self.workload(workload);
+        for (direction, bytes) in [("out", traffic.sent), ("in", traffic.received)] {
+            let labels = TrafficLabels {
+                workload: workload.clone(),
+                direction,
+            };
+            self.traffic
+                .get_or_create(&labels)
+                .inner()
+                .store(bytes, Ordering::Relaxed);
+        }
+        let label = WorkloadLabel { workload };
+        let open = traffic.opened.saturating_sub(traffic.closed);
+        self.connections
+            .get_or_create(&label)
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.disbelieved
+            .get_or_create(&label)
+            .inner()
+            .store(traffic.disbelieved, Ordering::Relaxed);
+    }
+
     /// A sink took alerts, or failed to.
     pub fn delivered(&self, sink: &'static str, alerts: usize, ok: bool) {
         let outcome = if ok { "delivered" } else { "failed" };
@@ -401,6 +443,27 @@ impl Metrics {
         self.backlog
             .get_or_create(&SinkLabel { sink })
             .set(i64::try_from(alerts).unwrap_or(i64::MAX));
+    }
+
+    /// Workloads that were found: unconfirmed, confirmed, refused.
+    pub fn set_detected(&self, counts: [usize; 3]) {
+        for (state, count) in ["unconfirmed", "confirmed", "refused"]
+            .into_iter()
+            .zip(counts)
+        {
+            self.detected
+                .get_or_create(&StateLabel { state })
+                .set(whole(count));
+        }
+    }
+
+    /// Agents: offered, enrolled, dismissed.
+    pub fn set_agents(&self, counts: [usize; 3]) {
+        for (state, count) in ["offered", "enrolled", "dismissed"].into_iter().zip(counts) {
+            self.agents
+                .get_or_create(&StateLabel { state })
+                .set(whole(count));
+        }
     }
 
     /// Whether anything is degraded.

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, fs::File, path::Path};
 use aya::{
     Ebpf,
     programs::{
-        CgroupAttachMode, CgroupSock, CgroupSockAddr, Lsm, RawTracePoint, SockOps, links::FdLink,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, Lsm,
+        RawTracePoint, SockOps, links::FdLink,
     },
 };
 
@@ -128,7 +129,7 @@ pub fn obstacle(
     offsets.lacks(&row.needs.concat()).map(str::to_owned)
 }
 
-fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, String> {
+pub(super) fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, String> {
     let text = |e: KernelError| e.to_string();
     macro_rules! go {
         ($p:ident, $id:expr) => {{
@@ -182,6 +183,19 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
             p.load().map_err(|e| brief(&e))?;
             go!(p, p.attach(cgroup, CgroupAttachMode::Single))
         }
+        Attach::CgroupSkb => {
+            let p: &mut CgroupSkb = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            let way = p
+                .expected_attach_type()
+                .unwrap_or(CgroupSkbAttachType::Egress);
+            go!(p, p.attach(cgroup, way, CgroupAttachMode::Single))
+        }
+        Attach::CgroupSockOps => {
+            let p: &mut SockOps = program(loaded, row.name).map_err(text)?;
+            p.load().map_err(|e| brief(&e))?;
+            go!(p, p.attach(cgroup, CgroupAttachMode::Single))
+        }
         Attach::Lsm(_) => {
             // Loaded when the tier was found.
             let p: &mut Lsm = program(loaded, row.name).map_err(text)?;
@@ -192,7 +206,7 @@ fn attach_one(loaded: &mut Ebpf, row: &Row, cgroup: &File) -> Result<FdLink, Str
     }
 }
 
-fn keep(
+pub(super) fn keep(
     name: &str,
     link: FdLink,
     pins: Option<&Instance>,

@@ -122,9 +122,12 @@ fn object(
         hash::component(options.key, b"self"),
     );
     let judges = (tier == Tier::Cgroup) as u32;
-    let shared = |row: &&Row| {
-        row.attach.shared().is_some() && obstacle(row, options, offsets, tier).is_none()
+    let ever = StartOptions {
+        watch_files: options.watch_files || options.watch_files_later,
+        ..options.clone()
     };
+    let shared =
+        |row: &&Row| row.attach.shared().is_some() && obstacle(row, &ever, offsets, tier).is_none();
     let hooks_on = TABLE
         .iter()
         .filter(shared)

@@ -6,6 +6,7 @@ pub mod btf;
 pub mod cost;
 mod enrol;
 mod error;
+mod late;
 mod load;
 mod lock;
 mod mmap;
@@ -15,7 +16,9 @@ mod policy;
 pub mod preflight;
 pub mod probe;
 mod ring;
+mod rows;
 mod selftest;
+mod sockets;
 pub mod table;
 
 use std::{
@@ -24,7 +27,7 @@ use std::{
 };
 
 use aya::{
-    maps::{Array, HashMap, Map, MapData, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, SkStorage},
     programs::links::FdLink,
 };
 use monitor_common::{
@@ -34,10 +37,12 @@ use monitor_common::{
     hook::{HOOKS, Hook, HookCounters},
     limits::{MAX_CLASSES, MAX_PIDS},
     seen::{Seen, SeenKey},
+    socket::{FlowKey, FlowSum, Owner, Traffic},
 };
 
 pub use error::KernelError;
 pub use ring::Rings;
+pub use sockets::FoundSocket;
 pub use table::HookStatus;
 
 use mmap::Mapped;
@@ -86,6 +91,8 @@ pub struct StartOptions {
     /// Attach the hooks for files: they cost every process something on the cgroup tier, so only
     /// while a workload is configured.
     pub watch_files: bool,
+    /// They can be attached later, by [`Kernel::watch_files`].
+    pub watch_files_later: bool,
     /// Key of the path and endpoint hashes.
     pub key: HashKey,
 }
@@ -137,11 +144,15 @@ pub struct Kernel {
     arguments: HashMap<MapData, Plain<ArgumentKey>, u64>,
     seen: HashMap<MapData, Plain<SeenKey>, Plain<Seen>>,
     counters: PerCpuArray<MapData, Plain<HookCounters>>,
+    sockets: SkStorage<MapData, Plain<Owner>>,
+    flows: HashMap<MapData, Plain<FlowKey>, Plain<FlowSum>>,
+    traffic: Array<MapData, Plain<Traffic>>,
     policies: policy::Policies,
     programs: cost::Programs,
     /// Held while nothing is pinned; dropping them detaches.
     _links: Vec<FdLink>,
     key: HashKey,
+    late: Option<late::Late>,
 }
 
 impl Kernel {
@@ -168,12 +179,11 @@ impl Kernel {
             .as_deref()
             .map(pins::Instance::create)
             .transpose()?;
-        let started = Self::attach(options, loaded, &facts, &offsets, pins.as_ref()).and_then(
-            |mut kernel| {
+        let started =
+            Self::attach(options, loaded, facts, offsets, pins.as_ref()).and_then(|mut kernel| {
                 selftest::run(&mut kernel)?;
                 Ok(kernel)
-            },
-        );
+            });
         match started {
             Ok(kernel) => Ok(Self {
                 pins,
@@ -192,16 +202,18 @@ impl Kernel {
     fn attach(
         options: &StartOptions,
         mut loaded: load::Loaded,
-        facts: &preflight::Facts,
-        offsets: &btf::KernelOffsets,
+        facts: preflight::Facts,
+        offsets: btf::KernelOffsets,
         pins: Option<&pins::Instance>,
     ) -> Result<Self, KernelError> {
-        let attached = attach::attach(&mut loaded, options, facts, offsets, pins)?;
+        let attached = attach::attach(&mut loaded, options, &facts, &offsets, pins)?;
         let tier = loaded.tier;
         let mut loaded = loaded.object;
         if let Some(pins) = pins {
             pins.pin_maps(&loaded)?;
         }
+        let member = take(&mut loaded, "MEMBER")?;
+        let control = take(&mut loaded, "CONTROL")?;
         Ok(Self {
             tier,
             programs: cost::Programs::of(&loaded, &attached.status),
@@ -212,16 +224,8 @@ impl Kernel {
                 take(&mut loaded, "VERDICTS")?,
                 take(&mut loaded, "OBSERVATIONS")?,
             )?),
-            members: Mapped::new(
-                "MEMBER",
-                array_fd(&take(&mut loaded, "MEMBER")?)?,
-                MAX_PIDS as usize,
-            )?,
-            control: Mapped::new(
-                "CONTROL",
-                array_fd(&take(&mut loaded, "CONTROL")?)?,
-                MAX_CLASSES as usize,
-            )?,
+            members: Mapped::new("MEMBER", array_fd(&member)?, MAX_PIDS as usize)?,
+            control: Mapped::new("CONTROL", array_fd(&control)?, MAX_CLASSES as usize)?,
             classes: Array::try_from(take(&mut loaded, "CLASSES")?)
                 .map_err(KernelError::map("CLASSES"))?,
             executables: HashMap::try_from(take(&mut loaded, "EXECUTABLES")?)
@@ -232,6 +236,12 @@ impl Kernel {
                 .map_err(KernelError::map("SEEN"))?,
             counters: PerCpuArray::try_from(take(&mut loaded, "COUNTERS")?)
                 .map_err(KernelError::map("COUNTERS"))?,
+            sockets: SkStorage::try_from(take(&mut loaded, "SOCKETS")?)
+                .map_err(KernelError::map("SOCKETS"))?,
+            flows: HashMap::try_from(take(&mut loaded, "FLOWS")?)
+                .map_err(KernelError::map("FLOWS"))?,
+            traffic: Array::try_from(take(&mut loaded, "TRAFFIC")?)
+                .map_err(KernelError::map("TRAFFIC"))?,
             policies: policy::Policies::new(
                 take(&mut loaded, "POLICIES")?,
                 take(&mut loaded, "DESTINATIONS")?,
@@ -240,6 +250,13 @@ impl Kernel {
             )?,
             _links: attached.links,
             key: options.key,
+            late: (options.watch_files_later && !options.watch_files).then(|| late::Late {
+                object: loaded,
+                options: options.clone(),
+                facts,
+                offsets,
+                _maps: vec![member, control],
+            }),
         })
     }
 

@@ -11,6 +11,7 @@ use monitor_common::{
     offsets::Offsets,
     path::{PolicyRoot, State, TransitionKey},
     seen::{Seen, SeenKey},
+    socket::{FlowKey, FlowSum, Owner, Traffic},
 };
 
 /// A value of the ABI as a map value or key.
@@ -44,4 +45,8 @@ plain!(
     TransitionKey,
     Seen,
     SeenKey,
+    FlowKey,
+    FlowSum,
+    Owner,
+    Traffic,
 );

@@ -6,9 +6,15 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    net::{TcpListener, UdpSocket},
-    os::fd::{FromRawFd, OwnedFd},
-    os::unix::process::ExitStatusExt,
+    net::{TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        linux::net::SocketAddrExt,
+        unix::{
+            net::{SocketAddr, UnixDatagram, UnixListener, UnixStream},
+            process::ExitStatusExt,
+        },
+    },
     process::{Command, ExitCode, Stdio},
 };
 
@@ -19,8 +25,15 @@ pub const ARGUMENT: &str = "__probe";
 pub const READY: &str = "ready";
 
 /// Operations, by the name of the hook they exercise.
-pub const NETWORK: [&str; 6] = [
-    "connect4", "connect6", "sendmsg4", "sendmsg6", "bind4", "bind6",
+pub const NETWORK: [&str; 8] = [
+    "connect4",
+    "connect6",
+    "sendmsg4",
+    "sendmsg6",
+    "bind4",
+    "bind6",
+    "sock_create",
+    "flow",
 ];
 
 /// Runs the operations named in `args`, one line of output each: `name ok`, `name errno N`, `name
@@ -66,6 +79,7 @@ fn operate(name: &str) -> Option<std::io::Result<()>> {
             Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => return None,
             r => r.map(drop),
         },
+        "flow" => flow(),
         "open" => File::open("/proc/version").map(drop),
         // No such file system: nothing is mounted even where this is let through.
         "mount" => Err(nix::mount::mount(
@@ -79,8 +93,49 @@ fn operate(name: &str) -> Option<std::io::Result<()>> {
         .into()),
         "ring" => return ring(),
         "names" => names(),
+        "sock_create" => socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP).map(drop),
+        "netlink" => socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE).map(drop),
+        "listen" => listen(),
+        "unix" => {
+            let at = own_name("unix").ok()?;
+            let _listener = UnixListener::bind_addr(&at).ok()?;
+            UnixStream::connect_addr(&at).map(drop)
+        }
+        "datagram" => {
+            let at = own_name("datagram").ok()?;
+            let _receiver = UnixDatagram::bind_addr(&at).ok()?;
+            UnixDatagram::unbound()
+                .ok()?
+                .send_to_addr(&[], &at)
+                .map(drop)
+        }
         _ => return None,
     })
+}
+
+/// An abstract name of this process's own.
+fn own_name(purpose: &str) -> std::io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("slmguard-probe-{purpose}-{}", std::process::id()))
+}
+
+fn socket(family: i32, kind: i32, protocol: i32) -> std::io::Result<OwnedFd> {
+    // SAFETY: a system call without pointers.
+    let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor that was just made and that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Listens without having bound: the kernel chooses a port.
+fn listen() -> std::io::Result<()> {
+    let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    // SAFETY: a system call without pointers, on a descriptor of our own.
+    match unsafe { libc::listen(socket.as_raw_fd(), 1) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 /// Makes a directory among the temporary files, and removes it again.
@@ -102,6 +157,22 @@ fn ring() -> Option<std::io::Result<()>> {
     // SAFETY: a descriptor that was just made and that nobody else has.
     drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
     Some(Ok(()))
+}
+
+/// A connection to itself, and a datagram, from beginning to end.
+fn flow() -> std::io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut client = TcpStream::connect(listener.local_addr()?)?;
+    let (mut server, _) = listener.accept()?;
+    client.write_all(b"?")?;
+    server.read_exact(&mut [0])?;
+    let (a, b) = (
+        UdpSocket::bind("127.0.0.1:0")?,
+        UdpSocket::bind("127.0.0.1:0")?,
+    );
+    b.set_read_timeout(Some(std::time::Duration::from_secs(1)))?;
+    a.send_to(b"?", b.local_addr()?)?;
+    b.recv(&mut [0]).map(drop)
 }
 
 fn describe(outcome: Option<std::io::Result<()>>) -> String {

@@ -43,11 +43,13 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
     set_mode(kernel, Mode::Learn);
     let before = totals(kernel)?;
     let mut operations: Vec<&str> = NETWORK.to_vec();
-    operations.extend(["open", "exec", "mount", "ring", "names"]);
+    operations.extend([
+        "open", "exec", "mount", "ring", "names", "listen", "netlink", "unix", "datagram",
+    ]);
     let learned = probe(kernel, &operations);
     let after = totals(kernel)?;
     set_mode(kernel, Mode::Enforce);
-    let network = probe(kernel, &NETWORK[..4]);
+    let network = probe(kernel, &NETWORK);
     let open = probe(kernel, &["open"]);
     let exec = probe(kernel, &["exec"]);
     let further = try_further(kernel);
@@ -62,9 +64,13 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
         }
         let ran = after[status.id as usize].member > before[status.id as usize].member;
         let seen = match status.id {
-            Hook::Connect4 | Hook::Connect6 | Hook::Sendmsg4 | Hook::Sendmsg6 => {
-                stopped_by_errno(&network, status.hook)
-            }
+            Hook::Connect4
+            | Hook::Connect6
+            | Hook::Sendmsg4
+            | Hook::Sendmsg6
+            | Hook::Bind4
+            | Hook::Bind6
+            | Hook::SockCreate => stopped_by_errno(&network, status.hook),
             Hook::LsmConnect => stopped_by_errno(&network, "connect4"),
             Hook::LsmSendmsg => stopped_by_errno(&network, "sendmsg4"),
             Hook::OpenExit | Hook::LsmFileOpen => Some(open_stopped(&open, tier)),
@@ -74,8 +80,14 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
             }
             Hook::TcpListen | Hook::ListenRelease => outcome(&learned, "bind4").map(|_| true),
             // Nobody calls a port of the self-test's processes.
-            Hook::TcpCaller => None,
-            Hook::Bind4 | Hook::Bind6 => outcome(&learned, status.hook).map(|_| true),
+            Hook::TcpCaller | Hook::TcpAccept => None,
+            Hook::LsmListen => further_stopped(&learned, &further, "listen"),
+            Hook::LsmSocket | Hook::SocketExit => further_stopped(&learned, &further, "netlink"),
+            Hook::LsmUnixConnect | Hook::UnixExit => further_stopped(&learned, &further, "unix"),
+            Hook::LsmUnixSend => further_stopped(&learned, &further, "datagram"),
+            Hook::SocketOwner | Hook::FlowState | Hook::PacketEgress | Hook::PacketIngress => {
+                outcome(&learned, "flow").map(|_| true)
+            }
             Hook::ProcessFork | Hook::ProcessExec | Hook::ProcessExit => Some(true),
             Hook::LsmMount => further_stopped(&learned, &further, "mount"),
             Hook::LsmRing | Hook::RingExit => further_stopped(&learned, &further, "ring"),
@@ -150,7 +162,9 @@ fn stopped_by_errno(report: &Report, name: &str) -> Option<bool> {
 }
 
 /// Operations that are tried besides, each under an empty policy.
-const FURTHER: [&str; 3] = ["mount", "ring", "names"];
+const FURTHER: [&str; 7] = [
+    "mount", "ring", "names", "listen", "netlink", "unix", "datagram",
+];
 
 /// Where one operation kills, the next needs a process of its own.
 fn try_further(kernel: &Kernel) -> Vec<Report> {

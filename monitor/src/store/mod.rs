@@ -7,6 +7,7 @@
 mod audit;
 mod baseline;
 mod damage;
+mod detected;
 mod outbox;
 mod schema;
 mod wal;
@@ -25,6 +26,7 @@ use std::{
 };
 
 pub use audit::AuditEntry;
+pub use detected::{AgentRow, DetectedRow};
 pub use outbox::{KEPT as KEPT_ALERTS, Pending, StoredAlert};
 use rusqlite::Connection;
 pub use workload::{Basis, ClassRow, WorkloadState};
@@ -89,6 +91,19 @@ pub enum StoreError {
         what: &'static str,
         /// Why.
         source: rusqlite::Error,
+    },
+    /// The kernel has no numbers left for more classes.
+    #[error(
+        "{used} of {limit} classes (workload × role × phase) are in use, and {wanted} more do not \
+         fit: let go of detected workloads with `slmguard workloads dismiss NAME`"
+    )]
+    ClassesFull {
+        /// Numbers in use.
+        used: usize,
+        /// Classes that were asked for.
+        wanted: usize,
+        /// Numbers in all.
+        limit: usize,
     },
     /// More classes than the kernel can hold.
     #[error(

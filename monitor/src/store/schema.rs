@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{Result, sql};
 
 /// Each step takes the schema from its index to the next number. Never edit one that was released.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE class (
         id       INTEGER PRIMARY KEY,
         workload TEXT NOT NULL,
@@ -49,7 +50,28 @@ const STEPS: &[&str] = &["
         action   TEXT NOT NULL,
         reason   TEXT NOT NULL
     );
-"];
+",
+    "
+    CREATE TABLE detected (
+        name      TEXT PRIMARY KEY,
+        key       TEXT NOT NULL UNIQUE,
+        confirmed INTEGER NOT NULL,
+        since     INTEGER NOT NULL,
+        body      TEXT NOT NULL
+    );
+    CREATE TABLE dismissed (
+        key  TEXT PRIMARY KEY,
+        name TEXT NOT NULL
+    );
+    CREATE TABLE agent (
+        workload TEXT NOT NULL,
+        id       TEXT NOT NULL,
+        enrolled INTEGER NOT NULL,
+        body     TEXT NOT NULL,
+        PRIMARY KEY (workload, id)
+    );
+",
+];
 
 /// The schema that this version writes.
 pub(super) const LATEST: i64 = STEPS.len() as i64;

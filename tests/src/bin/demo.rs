@@ -1,4 +1,4 @@
-//! `demo`: plays the eight acts of [`scene::demo`] on this machine.
+//! `demo`: plays the ten acts of [`scene::demo`] on this machine.
 //!
 //! Exit status: 0 if every act went as expected, 1 if one did not, 2 for a
 //! wrong call, 130 when broken off.
@@ -20,6 +20,7 @@ const USAGE: &str = "usage: demo --work-dir DIR [options]
   --without-guard      play unprotected: every attack must succeed
   --freeze stop|kill   stop (SIGSTOP) or kill (SIGKILL) the daemon before the attacks
   --record FILE        have the daemon record what it takes in, and replay it at the end
+  --allow-io-uring     let the workload set up rings: acts 9 and 10 are stopped all the same
   --json               one JSON object per act on standard output
   --keep               leave everything running until Ctrl-C";
 
@@ -69,6 +70,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Options> {
     let (mut work_dir, mut modules, mut slmguard, mut freeze) = (None, None, None, None);
     let mut record = None;
     let (mut json, mut without_guard, mut keep) = (false, false, false);
+    let mut allow_io_uring = false;
     while let Some(word) = words.next() {
         let mut path = || {
             words
@@ -91,6 +93,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Options> {
             "--json" => json = true,
             "--without-guard" => without_guard = true,
             "--keep" => keep = true,
+            "--allow-io-uring" => allow_io_uring = true,
             other => bail!("unknown argument {other}"),
         }
     }
@@ -119,6 +122,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Options> {
         json,
         without_guard,
         keep,
+        allow_io_uring,
         freeze,
         record,
     })

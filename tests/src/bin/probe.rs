@@ -4,7 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,13 +16,14 @@ use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::ptrace;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, sendto, socket,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, listen, sendto, socket,
 };
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
 use scene::child;
 use scene::probe::{FIRST, Fate, LOOT, Order, READY, TRACE_ME};
 use scene::raw::{self, Ring};
+use scene::wire;
 
 /// `MSG_FASTOPEN` of Linux, which nix does not name.
 const FAST_OPEN: i32 = 0x2000_0000;
@@ -121,6 +124,12 @@ fn perform(order: &Order, open: &mut Vec<TcpListener>) -> Fate {
         Order::Unmount(path) => umount(path).map_err(Into::into),
         Order::Pivot(root, path) => return fate(pivot(root, path)),
         Order::UserNamespace => unshare(CloneFlags::CLONE_NEWUSER).map_err(Into::into),
+        Order::UserNamespaceChild(by_clone3) => {
+            return match raw::child_apart(*by_clone3) {
+                Ok(WaitStatus::Signaled(_, signal, _)) => Fate::ChildKilled(signal as i32),
+                ended => fate(ended.map(|_| String::new())),
+            };
+        }
         Order::Trace(pid) => trace(Pid::from_raw(*pid)),
         Order::TracedExec(program, arguments) => return traced(program, arguments),
         Order::ReadMemory(pid, address) => return fate(raw::read_memory(*pid, *address)),
@@ -133,8 +142,20 @@ fn perform(order: &Order, open: &mut Vec<TcpListener>) -> Fate {
             return fate(Ring::new(false).and_then(|mut ring| ring.read(path)));
         }
         Order::RingRemove(path) => Ring::new(false).and_then(|mut ring| ring.remove(path)),
+        Order::ListenUnbound(v6) => listen_unbound(*v6).map(|listener| open.push(listener)),
+        Order::UdpBind(at) => UdpSocket::bind(at).map(drop),
+        Order::Socket(family, kind, protocol) => {
+            raw::socket_of(*family, *kind, *protocol).map(drop)
+        }
+        Order::UnixConnect(name) => unix_connect(name),
+        Order::UnixSend(name) => unix_send(name),
         Order::Fork(order) => return fork(order),
         Order::Thread(order) => return in_thread(order),
+        Order::Talk(to, bytes) => return fate(wire::talk(*to, bytes)),
+        Order::Ask(to, message, tcp) => return fate(wire::ask(*to, message, *tcp)),
+        Order::Hold(to) => return fate(wire::hold(*to)),
+        Order::More(bytes) => return fate(wire::more(bytes)),
+        Order::Keep(path, write) => return fate(wire::keep(path, *write)),
     };
     fate(result.map(|()| String::new()))
 }
@@ -151,6 +172,35 @@ fn fate(result: io::Result<String>) -> Fate {
 
 fn connect(to: SocketAddr) -> io::Result<()> {
     TcpStream::connect_timeout(&to, CONNECT)?.write_all(LOOT.as_bytes())
+}
+
+fn listen_unbound(v6: bool) -> io::Result<TcpListener> {
+    let family = if v6 {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    listen(&socket, Backlog::new(8)?)?;
+    Ok(socket.into())
+}
+
+/// The address of a unix socket: a path, or `@` and an abstract name.
+fn unix_address(name: &str) -> io::Result<UnixAddress> {
+    match name.strip_prefix('@') {
+        Some(name) => UnixAddress::from_abstract_name(name),
+        None => UnixAddress::from_pathname(name),
+    }
+}
+
+fn unix_connect(name: &str) -> io::Result<()> {
+    UnixStream::connect_addr(&unix_address(name)?)?.write_all(LOOT.as_bytes())
+}
+
+fn unix_send(name: &str) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    let sent = socket.send_to_addr(LOOT.as_bytes(), &unix_address(name)?);
+    sent.map(drop)
 }
 
 fn fast_open(to: SocketAddr) -> io::Result<()> {

@@ -57,10 +57,16 @@ pub fn find(
     daemon: &Daemon,
     scene: &Scene,
     attack: Attack,
+    rings_allowed: bool,
     known: &[Value],
     prevented: bool,
 ) -> Result<Alert> {
-    let (kind, about) = about(scene, attack);
+    let rings = match (rings_allowed, daemon.tier()?.as_str()) {
+        (false, _) => Rings::Refused,
+        (true, "lsm") => Rings::Judged,
+        (true, _) => Rings::Watched,
+    };
+    let (kind, about) = about(scene, attack, rings);
     let found = daemon.alert(&format!("{kind} {about}"), |alert| {
         let matches = alert["kind"] == kind
             && alert["subject"]
@@ -79,13 +85,33 @@ pub fn find(
     Ok(alert)
 }
 
-fn about(scene: &Scene, attack: Attack) -> (&'static str, String) {
+/// What the guard makes of io_uring.
+enum Rings {
+    /// None may be set up.
+    Refused,
+    /// What is done through them is judged as what it is.
+    Judged,
+    /// The same for the network; files are only seen to be opened.
+    Watched,
+}
+
+fn about(scene: &Scene, attack: Attack, rings: Rings) -> (&'static str, String) {
+    let credentials = || ("open", scene.script.credentials.display().to_string());
+    match (attack, rings) {
+        (Attack::RingUrl | Attack::RingCredentials, Rings::Refused) => {
+            return ("facility", "io_uring".into());
+        }
+        (Attack::RingCredentials, Rings::Watched) => {
+            return ("facility", "io_uring:files".into());
+        }
+        _ => {}
+    }
     match attack {
-        Attack::Url => ("connect", format!("{ATTACKER}:80/tcp")),
+        Attack::Url | Attack::RingUrl => ("connect", format!("{ATTACKER}:80/tcp")),
         Attack::Mirror => ("connect", format!("{MIRROR}:80/tcp")),
         Attack::Metadata => ("connect", format!("{METADATA}:80/tcp")),
         Attack::Datagram => ("send", format!("{ATTACKER}:{ATTACKER_UDP_PORT}/udp")),
-        Attack::Credentials => ("open", scene.script.credentials.display().to_string()),
+        Attack::Credentials | Attack::RingCredentials => credentials(),
         Attack::Shell => ("exec", "sh".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! The play: eight acts with a real inference server, a real agent, and an
+//! The play: ten acts with a real inference server, a real agent, and an
 //! attacker who only has text.
 //!
 //! With the guard every attack must be prevented, without it every attack must
@@ -50,6 +50,9 @@ pub struct Options {
     pub without_guard: bool,
     /// Leave everything running at the end.
     pub keep: bool,
+    /// Let the workload use io_uring, so that the last two acts are stopped by
+    /// what is done through it.
+    pub allow_io_uring: bool,
     /// What happens to the daemon before the attacks.
     pub freeze: Option<Freeze>,
     /// Where the daemon is to record what it takes in.
@@ -168,8 +171,12 @@ fn start_daemon(
     parts: &Parts,
     show: &Show,
 ) -> Result<Arc<Daemon>> {
+    let rings = match options.allow_io_uring {
+        true => "[workload.allow]\nfacilities = [\"io_uring\"]\n\n",
+        false => "",
+    };
     let workload = format!(
-        "[[workload]]\nname = {}\nmode = \"learn\"\n\n\
+        "[[workload]]\nname = {}\nmode = \"learn\"\n\n{rings}\
          [[workload.process]]\nrole = \"server\"\nexe = {}\nargv = [\"server.mjs\"]\n\n\
          [[workload.process]]\nrole = \"agent\"\nexe = {}\n",
         quote(WORKLOAD),

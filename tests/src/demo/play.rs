@@ -160,7 +160,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Acts 3 to 8: an attack.
+    /// Acts 3 to 10: an attack.
     pub fn attack(&mut self, act: &AttackAct) -> Result<()> {
         self.show.act(act.number, act.name);
         let watching = self
@@ -175,7 +175,14 @@ impl<'a> Play<'a> {
         let prevented = course.observed == Verdict::Prevented;
         let mut proof = course.proof;
         if let Some(daemon) = &watching {
-            match alert::find(daemon, &self.scene, act.attack, &known, prevented) {
+            match alert::find(
+                daemon,
+                &self.scene,
+                act.attack,
+                self.options.allow_io_uring,
+                &known,
+                prevented,
+            ) {
                 Ok(alert) => {
                     self.show.alert(&alert);
                     proof["alert"] = json!(alert);
@@ -214,7 +221,14 @@ impl<'a> Play<'a> {
         self.show
             .say("\n  The daemon is awake again. It tells what the kernel kept for it:");
         for attack in Attack::ALL {
-            match alert::find(&daemon, &self.scene, attack, &[], true) {
+            match alert::find(
+                &daemon,
+                &self.scene,
+                attack,
+                self.options.allow_io_uring,
+                &[],
+                true,
+            ) {
                 Ok(alert) => self.show.alert(&alert),
                 Err(error) => self.problem(&format!("{error:#}")),
             }

@@ -202,7 +202,7 @@ impl Show {
             let (act, title, expected) = (report.act, &report.name, report.expected.words());
             let mark = self.ink(ink, mark);
             self.print(&format!(
-                "  {mark} {act}  {title:<name$}  {expected:<9}  {observed}  {}\n",
+                "  {mark} {act:<2} {title:<name$}  {expected:<9}  {observed}  {}\n",
                 report.summary
             ));
         }

@@ -43,7 +43,7 @@ const fn row(severity: Severity, attack: Ids, atlas: Ids, owasp: Ids) -> Mapping
 
 /// The mapping of an observation.
 pub fn mapping(observation: &Observation) -> Mapping {
-    let found = match &observation.fact {
+    let found = match observation.fact.inner() {
         Fact::Connect(endpoint) => destination(endpoint, false),
         Fact::Send(endpoint) => destination(endpoint, true),
         Fact::Open(file) => open(file, observation.scope.role),
@@ -71,7 +71,8 @@ pub fn mapping(observation: &Observation) -> Mapping {
         | Fact::Flow(_)
         | Fact::Answer { .. }
         | Fact::Hello { .. }
-        | Fact::Map { .. } => row(Severity::Info, &[], &[], &[]),
+        | Fact::Map { .. }
+        | Fact::Found(_) => row(Severity::Info, &[], &[], &[]),
     };
     // What the operator forbade by name is never a trifle.
     let least = if observation.invariant {
@@ -152,6 +153,12 @@ fn guarded(file: &FileAccess) -> Option<Mapping> {
             &["T1003.007"],
             &["AML.T0090", "AML.T0098"],
             &["LLM02:2025", "ASI03:2026"],
+        ),
+        Guards::Runtime => row(
+            Severity::Critical,
+            &["T1611", "T1559"],
+            &["AML.T0105"],
+            &["LLM06:2025", "ASI03:2026"],
         ),
         Guards::Credentials | Guards::CloudMetadata => {
             let attack: Ids = if has_component(file, &["shadow", "shadow-", "gshadow", "gshadow-"])

@@ -38,10 +38,13 @@ pub struct Alert {
     pub phase: String,
     /// Mode that applied to the family.
     pub mode: String,
-    /// `connect`, `send`, `open`, `exec`.
+    /// `connect`, `send`, `open`, `exec`, `found` and the others of [`Fact::kind`].
     pub kind: String,
     /// Destination or path.
     pub subject: String,
+    /// Name that the workload was given the address for, where one is known.
+    #[serde(default)]
+    pub name: Option<String>,
     /// How a file was asked for: `read`, `write`, `read+write`; absent for other kinds.
     pub access: Option<String>,
     /// `audited`, `would_block`, `blocked`, `killed`.
@@ -150,6 +153,7 @@ impl Alert {
             mode: mode_name(seen.mode).into(),
             kind: seen.fact.kind().into(),
             subject: seen.subject(),
+            name: decision.name.clone(),
             access: access(&seen.fact).map(str::to_owned),
             verdict: verdict_name(seen.verdict).into(),
             prevented: prevented(seen),
@@ -172,7 +176,7 @@ impl Alert {
 
 /// How a file was asked for.
 fn access(fact: &Fact) -> Option<&'static str> {
-    let Fact::Open(file) = fact else {
+    let Fact::Open(file) = fact.inner() else {
         return None;
     };
     match file.access & (READ | WRITE) {

@@ -146,6 +146,11 @@ impl Baseline {
         self.scopes.is_empty()
     }
 
+    /// Forgets a workload.
+    pub fn forget(&mut self, workload: &str) {
+        self.scopes.retain(|scope, _| scope.workload != workload);
+    }
+
     /// Number of subjects of a workload, over its scopes.
     pub fn tally(&self, workload: &str) -> Tally {
         let count = |family| {

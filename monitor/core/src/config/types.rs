@@ -22,6 +22,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// Kernel programs.
     pub kernel: Kernel,
+    /// The search for workloads.
+    pub detect: Detect,
     /// Workloads.
     #[serde(rename = "workload")]
     pub workloads: Vec<Workload>,
@@ -61,6 +63,14 @@ pub struct Kernel {
     pub tier: String,
     /// Hooks that are left out on purpose; reported as degraded.
     pub disable_hooks: Vec<String>,
+}
+
+/// `[detect]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Detect {
+    /// Look for inference workloads and agents that the configuration does not name.
+    pub enabled: bool,
 }
 
 /// `[[workload]]`
@@ -139,6 +149,7 @@ impl Default for Config {
             log: Log::default(),
             alerts: Alerts::default(),
             kernel: Kernel::default(),
+            detect: Detect::default(),
             workloads: vec![],
         }
     }
@@ -164,5 +175,10 @@ impl Default for Kernel {
             tier: "auto".into(),
             disable_hooks: vec![],
         }
+    }
+}
+impl Default for Detect {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }

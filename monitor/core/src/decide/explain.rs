@@ -15,6 +15,7 @@ use crate::{
     baseline::{Baseline, is_learnable},
     decision::{Decision, Outcome},
     observation::{Fact, Observation},
+    text,
     workload::{mode_name, phase_name, role_name},
 };
 
@@ -56,7 +57,42 @@ pub fn decide(observation: Observation, baseline: &Baseline) -> Decision {
         observation,
         outcome,
         reasons,
+        name: None,
         nearest,
+    }
+}
+
+/// Says what name the address of an observation goes by: `names` are those that its workload was
+/// given the address for. A server name that is not among them is a reason of its own.
+pub fn name_it(decision: &mut Decision, names: &[&str]) {
+    decision.name = names.first().map(|name| (*name).to_owned());
+    let Some(address) = decision.observation.fact.address() else {
+        return;
+    };
+    if let Fact::Hello {
+        name: Some(name), ..
+    } = &decision.observation.fact
+    {
+        let name = text::escape(name);
+        if !names.contains(&name.as_str()) {
+            let instead = match names {
+                [] => "for no name that it looked up".to_owned(),
+                [one] => format!("for {one}"),
+                several => format!("for {} names", several.len()),
+            };
+            decision.reasons.push(format!(
+                "The server name {name} was called at {address}, which the workload was given {instead}."
+            ));
+        }
+    } else if decision.outcome == Outcome::Alert && !names.is_empty() {
+        let more = match names.len() {
+            1 => String::new(),
+            n => format!(" and {} other names", n - 1),
+        };
+        let sentence = format!("{address} was the answer for {}{more}.", names[0]);
+        decision
+            .reasons
+            .insert(1.min(decision.reasons.len()), sentence);
     }
 }
 
@@ -64,7 +100,7 @@ fn alert_reasons(seen: &Observation, baseline: &Baseline) -> Vec<String> {
     let mut reasons = vec![what(seen)];
     let workload = &seen.scope.workload;
     if seen.invariant {
-        let guarded = match &seen.fact {
+        let guarded = match seen.fact.inner() {
             Fact::Connect(endpoint) | Fact::Send(endpoint) => guarded_endpoint(endpoint),
             fact => fact.file().and_then(guarded_file),
         };
@@ -129,6 +165,10 @@ fn what(seen: &Observation) -> String {
     let scope = &seen.scope;
     let done = !matches!(seen.verdict, Verdict::Blocked | Verdict::Killed);
     let verb = match (&seen.fact, done) {
+        (Fact::Found(fact), _) => match fact.inner() {
+            Fact::Open(_) => "already had open",
+            _ => "was already connected to",
+        },
         (Fact::Connect(_), true) => "connected to",
         (Fact::Connect(_), false) => "tried to connect to",
         (Fact::Send(_), true) => "sent to",
@@ -147,7 +187,7 @@ fn what(seen: &Observation) -> String {
         (_, true) => "opened",
         (_, false) => "tried to open",
     };
-    let purpose = match &seen.fact {
+    let purpose = match seen.fact.inner() {
         Fact::Open(file) => match file.access & (READ | WRITE) {
             READ => " for reading",
             WRITE => " for writing",
@@ -186,6 +226,9 @@ fn change_verb(action: Action, done: bool) -> &'static str {
 
 /// What the kernel did about it.
 fn effect(seen: &Observation) -> String {
+    if matches!(seen.fact, Fact::Found(_)) {
+        return "It was there before the process became a member, and lives on.".into();
+    }
     match (seen.verdict, seen.mode) {
         (Verdict::Blocked, _) => "The kernel refused it before it took effect.".into(),
         (Verdict::Killed, _) => {

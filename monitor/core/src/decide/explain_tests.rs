@@ -185,3 +185,65 @@ proptest! {
         prop_assert_eq!(decision.outcome == Outcome::Alert, verdict >= 2 && access & 3 != 0);
     }
 }
+
+#[test]
+fn an_address_is_told_with_the_name_it_was_the_answer_for() {
+    let blocked = seen(connect("10.77.0.66:80/tcp"), Verdict::Blocked);
+    let mut decision = decide(blocked.clone(), &Baseline::default());
+    name_it(&mut decision, &["evil.example"]);
+    assert_eq!(decision.name.as_deref(), Some("evil.example"));
+    assert_eq!(
+        decision.reasons[1],
+        "10.77.0.66 was the answer for evil.example."
+    );
+    let mut decision = decide(blocked.clone(), &Baseline::default());
+    name_it(&mut decision, &["a.example", "b.example", "c.example"]);
+    assert_eq!(
+        decision.reasons[1],
+        "10.77.0.66 was the answer for a.example and 2 other names."
+    );
+    let mut decision = decide(blocked, &Baseline::default());
+    let before = decision.clone();
+    name_it(&mut decision, &[]);
+    assert_eq!(decision, before);
+}
+
+#[test]
+fn a_server_name_that_was_not_the_address_s_is_a_reason() {
+    let hello = |name: &str| {
+        let fact = Fact::Hello {
+            endpoint: crate::testing::endpoint("10.77.0.66:443/tcp"),
+            name: Some(name.as_bytes().to_vec()),
+            encrypted: false,
+            cut: false,
+            cookie: 1,
+        };
+        let mut decision = decide(seen(fact, Verdict::Known), &Baseline::default());
+        name_it(&mut decision, &["api.example"]);
+        decision.reasons
+    };
+    assert!(hello("api.example").is_empty());
+    assert_eq!(
+        hello("front.example"),
+        [
+            "The server name front.example was called at 10.77.0.66, which the workload was given for api.example."
+        ]
+    );
+}
+
+#[test]
+fn what_was_found_is_told_as_that() {
+    let fact = Fact::Found(Box::new(connect("10.77.0.66:80/tcp")));
+    let mut observation = seen(fact, Verdict::Audited);
+    observation.mode = Mode::Enforce;
+    let decision = decide(observation, &Baseline::default());
+    assert_eq!(decision.outcome, Outcome::Alert);
+    assert_eq!(
+        decision.reasons[0],
+        "The agent of workload assistant (phase serve) was already connected to 10.77.0.66:80/tcp."
+    );
+    assert_eq!(
+        decision.reasons[2],
+        "It was there before the process became a member, and lives on."
+    );
+}

@@ -5,7 +5,7 @@
 
 use monitor_common::{
     endpoint::{DestinationKey, INVARIANT_POLICY},
-    path::permission::{EXEC, READ, WRITE},
+    path::permission::{CONNECT, EXEC, READ, WRITE},
 };
 
 use super::{endpoint_rule::EndpointRule, pattern::PathPattern};
@@ -23,6 +23,9 @@ pub enum Guards {
     Credentials,
     /// Memory and environment of other processes.
     OtherProcess,
+    /// Sockets of those who start programs for whoever asks: container runtimes, virtual machines,
+    /// the service manager; and slmguard's own.
+    Runtime,
 }
 
 const ALL: u8 = READ | WRITE | EXEC;
@@ -114,6 +117,40 @@ const OTHER_PROCESSES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Unix sockets that make whoever reaches them master of the host. Containers get them under other
+/// folders, so that the name alone counts where it is unmistakable.
+const RUNTIMES: &[(&str, &str)] = &[
+    ("/**/docker.sock", "Docker, which starts anything as root"),
+    ("/**/podman.sock", "Podman, which starts containers"),
+    ("/**/containerd.sock", "containerd, which starts containers"),
+    (
+        "/**/containerd.sock.ttrpc",
+        "containerd, which starts containers",
+    ),
+    ("/**/crio.sock", "CRI-O, which starts containers"),
+    (
+        "/**/cri-dockerd.sock",
+        "Docker, which starts anything as root",
+    ),
+    (
+        "/**/dockershim.sock",
+        "Docker, which starts anything as root",
+    ),
+    ("/**/buildkitd.sock", "BuildKit, which runs build steps"),
+    (
+        "/**/lxd/unix.socket",
+        "LXD, which starts containers as root",
+    ),
+    (
+        "/**/incus/unix.socket",
+        "Incus, which starts containers as root",
+    ),
+    ("/run/libvirt/*", "libvirt, which starts virtual machines"),
+    ("/run/systemd/private", "the service manager"),
+    ("/run/user/*/systemd/private", "a user's service manager"),
+    ("/run/slmguard/api.sock", "slmguard's own commands"),
+];
+
 /// Addresses that hand out credentials: every port and protocol, because the kernel looks for
 /// exactly that. Some of them also answer DNS on their cloud; a workload there needs a resolver of
 /// its host.
@@ -170,7 +207,9 @@ pub fn guarded_file(file: &FileAccess) -> Option<(Guards, &'static str)> {
     let path: Vec<&[u8]> = text::components(&file.name).collect();
     // The decoder wrote `self` or `*` for the process: `*` means another one.
     paths()
-        .find(|(pattern, ..)| pattern.matches(&path, true))
+        .find(|(pattern, ..)| {
+            pattern.permissions & file.access != 0 && pattern.matches(&path, true)
+        })
         .map(|(_, guards, what)| (guards, what))
 }
 
@@ -195,7 +234,11 @@ fn paths() -> impl Iterator<Item = (PathPattern, Guards, &'static str)> {
             *what,
         ))
     });
-    credentials.chain(processes)
+    let runtimes = RUNTIMES.iter().filter_map(|(text, what)| {
+        let pattern = PathPattern::parse(text, CONNECT).ok()?;
+        Some((pattern, Guards::Runtime, *what))
+    });
+    credentials.chain(processes).chain(runtimes)
 }
 
 fn endpoints() -> impl Iterator<Item = (EndpointRule, &'static str)> {
@@ -228,7 +271,10 @@ mod tests {
             .filter(|(text, _)| text.ends_with("/**"))
             .count();
         let credentials = 2 * CREDENTIALS.len() - open_ended;
-        assert_eq!(invariant_paths().len(), credentials + OTHER_PROCESSES.len());
+        assert_eq!(
+            invariant_paths().len(),
+            credentials + OTHER_PROCESSES.len() + RUNTIMES.len()
+        );
         assert_eq!(invariant_endpoints().len(), METADATA.len());
     }
 
@@ -258,6 +304,27 @@ mod tests {
         ] {
             assert_eq!(guarded_file(&file(path)), None, "{path}");
         }
+    }
+
+    #[test]
+    fn sockets_of_container_runtimes_are_guarded_as_sockets_only() {
+        let reached = |name: &str, access| {
+            let file = FileAccess {
+                access,
+                ..file(name)
+            };
+            guarded_file(&file).map(|g| g.0)
+        };
+        for name in [
+            "/run/docker.sock",
+            "/host/run/containerd/containerd.sock",
+            "/run/user/1000/podman/podman.sock",
+            "/run/slmguard/api.sock",
+        ] {
+            assert_eq!(reached(name, CONNECT), Some(Guards::Runtime), "{name}");
+            assert_eq!(reached(name, READ), None, "{name}");
+        }
+        assert_eq!(reached("/run/dbus/system_bus_socket", CONNECT), None);
     }
 
     #[test]

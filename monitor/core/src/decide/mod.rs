@@ -14,7 +14,9 @@ pub mod sandbox;
 mod control;
 mod error;
 mod explain;
+mod found;
 
 pub use control::{Modes, Undeniable, control};
 pub use error::CompileError;
-pub use explain::decide;
+pub use explain::{decide, name_it};
+pub use found::judge_found;

@@ -2,8 +2,8 @@
 //! layouts in [`monitor_common::event`], byte by byte, independently of the reader.
 
 use monitor_common::{
-    event::{Header, accept::*, connect::ConnectEvent, process::*},
-    limits::EVENT_ARGV,
+    event::{Header, accept::*, connect::ConnectEvent, flow::FlowEvent, process::*},
+    limits::{EVENT_ADDRESSES, EVENT_ARGV, EVENT_NAME},
 };
 
 /// Little-endian bytes of a header; the length is filled in by [`finish`].
@@ -148,5 +148,72 @@ pub fn unix(h: &Header, place: u8, name: &[u8]) -> Vec<u8> {
     b.extend([0; 4]);
     b.extend((name.len() as u16).to_le_bytes());
     b.extend(name);
+    finish(b)
+}
+
+pub fn flow(e: &FlowEvent) -> Vec<u8> {
+    let mut b = header(&e.header);
+    b.extend(e.address);
+    for v in [e.cookie, e.sent, e.received, e.start] {
+        b.extend(v.to_le_bytes());
+    }
+    b.extend(e.port.to_le_bytes());
+    b.extend(e.local_port.to_le_bytes());
+    b.extend([e.protocol, e.ip, e.direction, e.zero]);
+    finish(b)
+}
+
+/// Name as the kernel leaves it: what lies behind its length is not zero for sure.
+fn name(length: u16, name: &[u8]) -> Vec<u8> {
+    let mut b = length.to_le_bytes().to_vec();
+    let mut room = [0xaa; EVENT_NAME];
+    room[..name.len()].copy_from_slice(name);
+    b.extend(room);
+    b
+}
+
+pub fn query(
+    h: &Header,
+    peer: ([u8; 16], u16),
+    qtype: u16,
+    (length, text): (u16, &[u8]),
+) -> Vec<u8> {
+    let mut b = header(h);
+    b.extend(peer.0);
+    b.extend(77u64.to_le_bytes());
+    b.extend(0xdeadu64.to_le_bytes());
+    b.extend(peer.1.to_le_bytes());
+    b.extend(qtype.to_le_bytes());
+    b.extend([17, 4]);
+    b.extend(name(length, text));
+    finish(b)
+}
+
+pub fn answer(
+    question: Vec<u8>,
+    (code, count, total): (u16, u16, u16),
+    given: &[([u8; 16], u32)],
+) -> Vec<u8> {
+    let mut b = question;
+    for v in [code, count, total, 0] {
+        b.extend(v.to_le_bytes());
+    }
+    for n in 0..EVENT_ADDRESSES {
+        let (address, ttl) = given.get(n).copied().unwrap_or(([0xaa; 16], 0xaa));
+        b.extend(address);
+        b.extend(ttl.to_le_bytes());
+        b.extend([0; 4]);
+    }
+    finish(b)
+}
+
+pub fn hello(h: &Header, peer: ([u8; 16], u16), flags: u8, text: &[u8]) -> Vec<u8> {
+    let mut b = header(h);
+    b.extend(peer.0);
+    b.extend(77u64.to_le_bytes());
+    b.extend(0xdeadu64.to_le_bytes());
+    b.extend(peer.1.to_le_bytes());
+    b.extend([flags, 6, 4, 0]);
+    b.extend(name(text.len() as u16, text));
     finish(b)
 }

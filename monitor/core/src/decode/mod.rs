@@ -20,6 +20,8 @@ mod open;
 mod process;
 mod reader;
 #[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
 mod tests;
 mod unix;
 

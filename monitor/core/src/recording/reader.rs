@@ -178,6 +178,7 @@ impl Reader {
             | (Place::State | Place::Stream, Record::Mode { .. } | Record::Policy { .. })
             | (Place::State | Place::Stream, Record::Process { .. } | Record::Clock { .. })
             | (Place::State, Record::Known(_))
+            | (Place::State, Record::Name { .. })
             | (Place::Stream, Record::Event { .. } | Record::Lost { .. }) => self.place,
             (Place::Stream, Record::End(end)) => {
                 self.end = Some(end.clone());

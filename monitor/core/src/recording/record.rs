@@ -51,6 +51,17 @@ pub enum Record {
     },
     /// One subject of the baseline.
     Known(Row),
+    /// A name that a workload was given an address for before the recording began.
+    Name {
+        /// The workload.
+        workload: String,
+        /// The address.
+        address: std::net::IpAddr,
+        /// The name, escaped.
+        name: String,
+        /// When it ends, nanoseconds since the epoch.
+        ends: u64,
+    },
     /// A process whose origin no event tells: what the daemon found out about it from outside.
     Process {
         /// The process.
@@ -72,6 +83,9 @@ pub enum Record {
         /// The id that the daemon drew for the alert that it raised about it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,
+        /// Who did it, where that was looked up for this event alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        process: Option<Box<ProcessInfo>>,
     },
     /// Events that are missing here.
     Lost {
@@ -163,7 +177,7 @@ impl Member {
 impl Record {
     /// An event, cut to the length that it says it has: a hook reserves room for the longest one,
     /// and what follows is not part of it. Bytes that are no event stay as they are.
-    pub fn event(bytes: &[u8], id: Option<String>) -> Self {
+    pub fn event(bytes: &[u8], id: Option<String>, process: Option<Box<ProcessInfo>>) -> Self {
         let length = match crate::decode::header(bytes) {
             Ok(header) => header.length as usize,
             Err(_) => bytes.len(),
@@ -171,6 +185,7 @@ impl Record {
         Self::Event {
             bytes: Base64(bytes[..length].to_vec()),
             id,
+            process,
         }
     }
 
@@ -183,6 +198,7 @@ impl Record {
             Self::Mode { .. } => "mode",
             Self::Policy { .. } => "policy",
             Self::Known(_) => "known",
+            Self::Name { .. } => "name",
             Self::Process { .. } => "process",
             Self::Clock { .. } => "clock",
             Self::Begin => "begin",

@@ -18,6 +18,7 @@ fn event(bytes: &[u8]) -> Record {
     Record::Event {
         bytes: Base64(bytes.to_vec()),
         id: None,
+        process: None,
     }
 }
 
@@ -66,6 +67,12 @@ fn whole() -> Vec<Record> {
             first_seen: 2,
             last_seen: 3,
         }),
+        Record::Name {
+            workload: "a".into(),
+            address: [10, 0, 0, 1].into(),
+            name: "a.example".into(),
+            ends: 4,
+        },
         Record::Process {
             info: crate::alert::ProcessInfo::default(),
             member: class,
@@ -86,6 +93,7 @@ fn whole() -> Vec<Record> {
         Record::Event {
             bytes: Base64(vec![9; 100]),
             id: Some("01".into()),
+            process: Some(Box::default()),
         },
         Record::End(End {
             reason: "asked to".into(),
@@ -208,10 +216,14 @@ fn an_event_is_kept_to_the_length_that_it_says() {
         Record::Event { bytes, .. } => bytes.0.len(),
         _ => 0,
     };
-    assert_eq!(length(Record::event(&bytes, None)), 100);
+    assert_eq!(length(Record::event(&bytes, None, None)), 100);
     bytes[48..52].copy_from_slice(&121_u32.to_le_bytes());
-    assert_eq!(length(Record::event(&bytes, None)), 120, "no event");
-    assert_eq!(length(Record::event(&bytes[..7], None)), 7, "no event");
+    assert_eq!(length(Record::event(&bytes, None, None)), 120, "no event");
+    assert_eq!(
+        length(Record::event(&bytes[..7], None, None)),
+        7,
+        "no event"
+    );
 }
 
 proptest! {

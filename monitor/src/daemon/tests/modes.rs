@@ -104,7 +104,7 @@ fn a_change_that_fails_halfway_is_taken_back() {
     let told = fake.told();
     for (id, _) in engine.classes.configured() {
         assert_eq!(
-            told.policies[id].1.mode_bits(Family::Read),
+            told.policies[&id].1.mode_bits(Family::Read),
             Mode::Learn as u8
         );
     }

@@ -171,11 +171,16 @@ fn hooks_that_are_numbered_differently_keep_their_names() {
                 header.hooks.insert(0, "a_hook_of_old".into());
                 replay.take(Record::Header(header)).unwrap();
             }
-            Some(Record::Event { mut bytes, id }) => {
+            Some(Record::Event {
+                mut bytes,
+                id,
+                process,
+            }) => {
                 bytes.0[55] += 1;
-                let of_old = Record::event(&[&bytes.0[..55], &[0], &bytes.0[56..]].concat(), None);
+                let of_old =
+                    Record::event(&[&bytes.0[..55], &[0], &bytes.0[56..]].concat(), None, None);
                 assert_eq!(replay.take(of_old).unwrap(), []);
-                decided = replay.take(Record::Event { bytes, id }).unwrap();
+                decided = replay.take(Record::Event { bytes, id, process }).unwrap();
             }
             Some(record) => assert_eq!(replay.take(record).unwrap(), []),
             None => {}

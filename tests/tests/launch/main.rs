@@ -3,21 +3,61 @@
 //! could only kill it, and also when neither daemon nor kernel programs are
 //! left. The proof is what the program got, and what arrived at the victims.
 
+mod written;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::libc;
 use scene::cgroup::Cgroup;
 use scene::command;
-use scene::launcher::{self, PATIENCE, arguments, run, said, setup, start};
 use scene::probe::{FIRST, Fate, Launch, Order, Probe};
 use scene::trial::{Setup, Trial, WORKLOAD, at, text};
 use scene::world::{ATTACKER, WEATHER};
+use serde_json::Value;
 
 const EACCES: Fate = Fate::Refused(Errno::EACCES as i32);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server on the tier that cannot deny by itself, with what it may write.
+fn setup() -> Setup {
+    Setup::role("server").tier("cgroup")
+}
+
+/// What stands in front of a command to start it in the guard.
+fn arguments(trial: &Trial, options: &[&str], words: &[&str]) -> Result<Vec<String>> {
+    let config = text(&trial.daemon()?.config());
+    let guard = ["exec", "--config", &config, "--workload", WORKLOAD];
+    let all = [&guard, options, &["--"], words].concat();
+    Ok(all.into_iter().map(str::to_owned).collect())
+}
+
+/// Starts a probe for which no enrolment rule exists.
+fn start(trial: &Trial, options: &[&str], more: &[&str]) -> Result<Probe> {
+    let program = text(&trial.path("outsider"));
+    let words = [&[program.as_str()], more].concat();
+    let launch = Launch {
+        arguments: arguments(trial, options, &words)?,
+        ..Launch::default()
+    };
+    Probe::start(&trial.namespace, trial.daemon()?.program(), launch)
+}
+
+/// Runs a command in the guard to its end.
+fn run(trial: &Trial, options: &[&str], words: &[&str]) -> Result<Output> {
+    let mut command = Command::new(trial.daemon()?.program());
+    command.args(arguments(trial, options, words)?);
+    command::output(command, PATIENCE)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// Has a started probe do what is normal, and holds the workload to it.
 fn learn_and_enforce(trial: &Trial, orders: &[Order]) -> Result<()> {
     let mut probe = start(trial, &[], &[])?;
@@ -32,13 +72,18 @@ fn learn_and_enforce(trial: &Trial, orders: &[Order]) -> Result<()> {
     trial.enforce()
 }
 
+fn plan(trial: &Trial, options: &[&str]) -> Result<Value> {
+    let options = [options, &["--print-plan", "--json"]].concat();
+    let output = run(trial, &options, &["/bin/true"])?;
+    ensure!(output.status.success(), "{}", said(&output));
+    serde_json::from_slice(&output.stdout).context("the plan")
+}
+
 /// Version of Landlock on this kernel.
 fn landlock(trial: &Trial) -> Result<u64> {
-    Ok(
-        launcher::plan(trial, &["--sandbox", "always"])?["landlock"]["abi"]
-            .as_u64()
-            .unwrap_or(0),
-    )
+    Ok(plan(trial, &["--sandbox", "always"])?["landlock"]["abi"]
+        .as_u64()
+        .unwrap_or(0))
 }
 
 /// Acts on files and programs outside of the policy.
@@ -203,7 +248,7 @@ fn its_first_act_is_judged() -> Result<()> {
     let twin = Trial::unguarded()?;
     twin.member_with(Launch {
         arguments: vec![first.clone()],
-        user: None,
+        ..Launch::default()
     })?;
     assert_eq!(twin.world.attacker.evidence()?.connections, 1);
 

@@ -1,13 +1,7 @@
-//! What `slmguard exec` prints instead of starting anything: plans, and drop-ins
-//! that systemd takes; and the container example, which is as printed matter.
+//! What `slmguard exec` writes: its plan, drop-ins for systemd, and the example of a container's
+//! entry point.
 
-use std::fs;
-use std::process::Command;
-
-use anyhow::{Context, Result};
-use scene::command;
-use scene::launcher::{PATIENCE, plan, run, said, setup};
-use scene::trial::{Trial, WORKLOAD, text};
+use super::*;
 
 #[test]
 fn the_plan_tells_what_cannot_be_expressed() -> Result<()> {
@@ -108,7 +102,7 @@ fn a_drop_in_for_a_unit_is_one_that_systemd_takes() -> Result<()> {
 
 #[test]
 fn the_container_example_s_entry_point_enrols_out_of_a_pid_namespace() -> Result<()> {
-    let file = include_str!("../../packaging/examples/container/Containerfile");
+    let file = include_str!("../../../packaging/examples/container/Containerfile");
     let entry = file
         .lines()
         .find_map(|line| line.strip_prefix("ENTRYPOINT "))
