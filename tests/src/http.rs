@@ -52,6 +52,8 @@ pub fn read_message(stream: &mut impl Read) -> Vec<u8> {
     let mut chunk = [0; 4096];
     while bytes.len() < LIMIT && !complete(&bytes) {
         match stream.read(&mut chunk) {
+            // An io_uring that was just given up still notifies the thread that had it.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => break,
             Ok(n) => bytes.extend_from_slice(&chunk[..n]),
         }
