@@ -34,6 +34,8 @@ const REACHED_ROOT: u32 = 1;
 const STUCK: u32 = 2;
 /// The kernel's own private mount: a layer of overlayfs.
 const LAYER: u32 = 4;
+/// The root of another mount namespace than the task's own, or of a detached mount.
+const FOREIGN_ROOT: u32 = 8;
 /// `MNT_NS_INTERNAL`, that is `ERR_PTR(-EINVAL)`: the namespace of the kernel's private mounts.
 const MNT_NS_INTERNAL: u64 = -22_i64 as u64;
 
@@ -104,6 +106,11 @@ pub struct Permissions {
     /// The file lies in a layer of overlayfs, on the kernel's private mount of it. Nobody opens
     /// that by path: overlayfs does, behind a file of its own that was judged before.
     pub layer: bool,
+    /// Permission bits of a path that leads to the root of another mount namespace. Only where that
+    /// is how an object is named by who made it, as unix sockets are, and never for files.
+    pub elsewhere: u8,
+    /// It leads to such a root.
+    pub foreign: bool,
     /// State of the deny automaton behind the path: below names that lead to the same one, the
     /// same is forbidden.
     pub deny_state: u32,
@@ -193,6 +200,8 @@ fn up(s: &mut Scratch) -> Option<Option<(u64, u64)>> {
                 REACHED_ROOT
             } else if namespace == MNT_NS_INTERNAL {
                 LAYER
+            } else if namespace != 0 {
+                FOREIGN_ROOT
             } else {
                 STUCK
             };
@@ -421,6 +430,7 @@ pub fn permissions(scratch: *mut Scratch, id: &FileId, policy: u32) -> Option<Pe
         flags |= flag::PATH_INCOMPLETE;
     }
     let mut allowed = s.allowed as u8 | ends(s.allow.flags);
+    let elsewhere = if s.flags == FOREIGN_ROOT { allowed } else { 0 };
     if flags & flag::PATH_INCOMPLETE != 0 {
         allowed = 0;
     }
@@ -433,6 +443,8 @@ pub fn permissions(scratch: *mut Scratch, id: &FileId, policy: u32) -> Option<Pe
         denied,
         flags,
         layer: s.flags == LAYER,
+        elsewhere,
+        foreign: s.flags == FOREIGN_ROOT,
         deny_state: s.deny.state,
     })
 }

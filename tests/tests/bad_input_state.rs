@@ -70,10 +70,16 @@ fn a_state_of_a_later_version_is_refused_and_left_alone() -> Result<()> {
     let mut probe = trial.member()?;
     trial.daemon()?.kill()?;
     let file = trial.path("guard/state/state.db");
-    rusqlite::Connection::open(&file)?.execute("UPDATE schema SET version = 999", [])?;
+    let set = |version: u32| -> Result<u32> {
+        let store = rusqlite::Connection::open(&file)?;
+        let was = store.query_row("SELECT version FROM schema", [], |row| row.get(0))?;
+        store.execute("UPDATE schema SET version = ?1", [version])?;
+        Ok(was)
+    };
+    let version = set(999)?;
     let words = ["state.db", "schema 999", "--reset-state", "goes on"];
     refused(&trial, &mut probe, &words)?;
-    rusqlite::Connection::open(&file)?.execute("UPDATE schema SET version = 1", [])?;
+    set(version)?;
     trial.daemon()?.launch()?;
     assert_eq!(probe.ask(&attack())?, Fate::EPERM);
     Ok(())

@@ -5,9 +5,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use scene::daemon::{self, Daemon, Options};
 use scene::probe::{Launch, Order, Probe};
 use scene::scene::{Outcome, Parts, SERVER, Scene, beside, installed_modules};
@@ -82,21 +84,31 @@ fn run(guard: &Daemon, arguments: &[&str]) -> Result<String> {
 /// Has the agent work until it was seen calling the server, and returns what is said of it.
 fn agent_offered(guard: &Daemon, scene: &Scene, workload: &str) -> Result<Value> {
     let pid = scene.agent.pid()?;
-    wait::until("the agent is offered", FOUND, || {
-        ensure!(
-            matches!(scene.ask(BENIGN[0].1)?, Outcome::Answered(_)),
-            "the agent died"
-        );
-        let of = |w: &Value| w["name"] == workload;
-        let listed = guard.json(&["workloads"])?.into_iter().find(of);
-        let agents = listed.map(|w| w["agents"].clone()).unwrap_or_default();
-        let is_it = |agent: &&Value| {
-            let pids = agent["pids"].as_array();
-            pids.is_some_and(|pids| pids.iter().any(|p| *p == pid))
-        };
-        Ok(agents
-            .as_array()
-            .and_then(|all| all.iter().find(is_it).cloned()))
+    let seen = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let busy = scope.spawn(|| -> Result<()> {
+            while !seen.load(Ordering::Relaxed) {
+                let answered = matches!(scene.ask(BENIGN[0].1)?, Outcome::Answered(_));
+                ensure!(answered, "the agent died");
+            }
+            Ok(())
+        });
+        let offered = wait::until("the agent is offered", FOUND, || {
+            let of = |w: &Value| w["name"] == workload;
+            let listed = guard.json(&["workloads"])?.into_iter().find(of);
+            let agents = listed.map(|w| w["agents"].clone()).unwrap_or_default();
+            let is_it = |agent: &&Value| {
+                let pids = agent["pids"].as_array();
+                pids.is_some_and(|pids| pids.iter().any(|p| *p == pid))
+            };
+            Ok(agents
+                .as_array()
+                .and_then(|all| all.iter().find(is_it).cloned()))
+        });
+        seen.store(true, Ordering::Relaxed);
+        let busy = busy.join().map_err(|_| anyhow!("the agent's user died"))?;
+        let offered = offered?;
+        busy.map(|()| offered)
     })
 }
 

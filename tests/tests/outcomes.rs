@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 
 use anyhow::{Context, Result, bail};
 use scene::probe::{Fate, Order, Probe};
-use scene::trial::{Setup, Trial, at, mapped, program_of};
+use scene::trial::{Setup, Trial, at, mapped, program_of, text};
 use scene::world::{ATTACKER, ATTACKER_UDP_PORT, ATTACKER6, METADATA, METRICS, METRICS_PORT};
 use serde_json::json;
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 const TABLE: &str = include_str!("../outcomes.md");
 
@@ -137,7 +141,24 @@ fn operations(trial: &Trial, outsider: &Probe) -> Result<BTreeMap<&'static str, 
             "read a file through an io_uring",
             Order::RingRead(trial.file("i", "")?),
         ),
+        ("listen on a port", Order::Listen(at(LOCAL, 8081))),
+        ("take a UDP port", Order::UdpBind(at(LOCAL, 5000))),
+        ("make a raw socket", Order::Socket(2, 3, 1)),
+        ("make a packet socket", Order::Socket(17, 3, 0)),
+        ("make a netlink socket", Order::Socket(16, 3, 0)),
+        ("reach a unix socket", unix(trial, "some.sock")?),
+        (
+            "reach a container runtime's socket",
+            unix(trial, "docker.sock")?,
+        ),
     ]))
+}
+
+/// A unix socket that listens until the test's process ends.
+fn unix(trial: &Trial, name: &str) -> Result<Order> {
+    let path = trial.path(name);
+    std::mem::forget(UnixListener::bind(&path).context("listen on a path")?);
+    Ok(Order::UnixConnect(text(&path)))
 }
 
 #[test]

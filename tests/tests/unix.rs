@@ -71,8 +71,10 @@ fn a_socket_outside_the_policy_is_not_reached() -> Result<()> {
     let (named, to_named) = by_name(&trial, NAME)?;
     trial.learn_and_enforce(&[to_known.clone(), to_named.clone()])?;
     let mut probe = trial.member()?;
-    assert!(probe.ask(&to_known)?.worked());
-    assert!(probe.ask(&to_named)?.worked());
+    let fate = probe.ask(&to_known)?;
+    assert!(fate.worked(), "{fate:?}");
+    let fate = probe.ask(&to_named)?;
+    assert!(fate.worked(), "{fate:?}");
     assert_eq!(arrived(&known)?, LOOT.repeat(2));
     assert_eq!(arrived(&named)?, LOOT.repeat(2));
 
@@ -117,7 +119,8 @@ fn an_operator_s_rule_allows_sockets() -> Result<()> {
     trial.learn_and_enforce(&[])?;
     let mut probe = trial.member()?;
     for (listener, order) in [by_path(&trial, "allowed.sock")?, by_name(&trial, NAME)?] {
-        assert!(probe.ask(&order)?.worked(), "{order:?}");
+        let fate = probe.ask(&order)?;
+        assert!(fate.worked(), "{order:?}: {fate:?}");
         assert_eq!(arrived(&listener)?, LOOT, "{order:?}");
     }
     Ok(())

@@ -22,6 +22,8 @@ pub const SECONDS: u64 = 60;
 const PLANTED: &str = "planted";
 /// What the engine may use: memory of one target in MiB, seconds for one input.
 const LIMITS: [&str; 2] = ["-rss_limit_mb=2048", "-timeout=20"];
+/// Inputs that a committed corpus has besides its seeds.
+const KEPT: usize = 24;
 /// An input of the corpora is not longer than this.
 const LONGEST: &str = "-max_len=8192";
 
@@ -385,7 +387,8 @@ pub fn self_check(bins: &Path) -> Result<()> {
     })
 }
 
-/// Replaces the committed corpus by the smallest set that reaches what both corpora reach.
+/// Puts into the committed corpus, beside its seeds, inputs that together reach what there is to
+/// reach.
 fn minimise(bins: &Path, target: &str) -> Result<()> {
     let small = work().join("minimised").join(target);
     if small.exists() {
@@ -398,7 +401,7 @@ fn minimise(bins: &Path, target: &str) -> Result<()> {
         |progress| {
             let mut merge = engine(bins, target)?;
             merge
-                .arg("-merge=1")
+                .arg("-set_cover_merge=1")
                 // Counting how often a place is reached would keep many inputs that differ in length.
                 .arg("-use_counters=0")
                 .arg(&small)
@@ -408,10 +411,19 @@ fn minimise(bins: &Path, target: &str) -> Result<()> {
         },
     )?;
     let goal = made(folder().join("corpus").join(target))?;
+    let is_seed = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("seed-");
     for entry in fs::read_dir(&goal)?.flatten() {
-        fs::remove_file(entry.path())?;
+        if !is_seed(&entry.file_name()) {
+            fs::remove_file(entry.path())?;
+        }
     }
-    for entry in fs::read_dir(&small)?.flatten() {
+    let mut found: Vec<_> = fs::read_dir(&small)?.flatten().collect();
+    // The longest reach most; what is left out is found again in a minute.
+    found.sort_by_key(|entry| {
+        let length = entry.metadata().map_or(0, |meta| meta.len());
+        (std::cmp::Reverse(length), entry.file_name())
+    });
+    for entry in found.iter().take(KEPT) {
         fs::copy(entry.path(), goal.join(entry.file_name()))?;
     }
     Ok(())

@@ -14,6 +14,29 @@ use crate::{paths, sh, ui};
 /// The kernel series every end-to-end test runs on besides the machine's own.
 pub const SERIES: [&str; 2] = ["6.1", "6.12"];
 
+/// Test files that run on a series in every `cargo xtask test`. Emulation is slow: what is judged in
+/// the kernel is tried on both, and each has a part of the rest; `cargo xtask test --vm` runs all.
+pub fn in_every_run(series: &str) -> &'static [&'static str] {
+    match series {
+        "6.1" => &[
+            "outcomes", "doctor", "map", "unix", "exec", "name", "ring", "socket",
+        ],
+        _ => &[
+            "outcomes",
+            "doctor",
+            "map",
+            "unix",
+            "exec",
+            "open",
+            "connect",
+            "send",
+            "ptrace",
+            "beside",
+            "bad_input_clock",
+        ],
+    }
+}
+
 /// Packages that depend on the newest image of a series.
 fn metapackages(series: &str) -> [String; 2] {
     [

@@ -153,9 +153,13 @@ fn look(member: Member, control: Control, peer: u64, hook: Hook, means: Means) -
     if place.dentry != 0 {
         let id = path::identify_name(place)?;
         let p = path::permissions(scratch, &id, control.policy())?;
-        let (allowed, denied) = (p.allowed & CONNECT != 0, p.denied & CONNECT != 0);
+        // A socket is named as who bound it sees it, often from another mount namespace. Nobody
+        // gains by a name made up in one of his own: it leads to himself.
+        let allowed = (p.allowed | p.elsewhere) & CONNECT != 0;
+        let denied = p.denied & CONNECT != 0;
         s.verdict = judge(control, Family::Unix, allowed, denied, means);
-        s.flags = p.flags | invariant(denied) | single(s.verdict);
+        let foreign = if p.foreign { flag::PATH_INCOMPLETE } else { 0 };
+        s.flags = p.flags & !foreign | invariant(denied) | single(s.verdict);
         // SAFETY: checked above.
         let hash = unsafe { (*scratch).hash };
         emit::count_verdict(hook, s.verdict);

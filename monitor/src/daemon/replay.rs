@@ -162,8 +162,13 @@ impl Replay {
         };
         self.totals.events += 1;
         let mut outline = self.state.observe(observation);
-        if let Some(process) = process {
-            outline.process = *process;
+        // What is not said here is what is in the table: so the recorder decides what to say.
+        let known = self
+            .state
+            .processes
+            .get(outline.decision.observation.process.pid);
+        if let Some(process) = process.map(|p| *p).or(known.map(|p| p.info.clone())) {
+            outline.process = process;
         }
         let mut decided = vec![Decided::Event(Box::new(outline.event()))];
         if outline.alerts() {

@@ -215,6 +215,7 @@ fn drain(
 struct Sorter<'a> {
     engine: &'a SharedEngine,
     sender: &'a SyncSender<Input>,
+    #[allow(clippy::vec_box, reason = "they are sorted, and sent on as they are")]
     waiting: Vec<Box<Arrival>>,
 }
 

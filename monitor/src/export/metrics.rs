@@ -20,7 +20,7 @@ use monitor_common::{
     socket::Traffic,
 };
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
@@ -29,61 +29,8 @@ use slmguard_core::{
     workload::{family_name, hook_name, mode_name, verdict_name},
 };
 
-use super::process;
-
-/// Workloads with series of their own; further ones share `_other`.
-pub const MAX_WORKLOADS: usize = 100;
-const OTHER: &str = "_other";
-/// Kinds of events that decisions and alerts are about.
-const KINDS: [&str; 10] = [
-    "connect", "send", "listen", "unix", "open", "change", "exec", "facility", "query", "found",
-];
-/// Kinds of events.
-const EVENT_KINDS: [&str; 19] = [
-    "fork", "exit", "phase", "connect", "send", "listen", "accept", "caller", "unix", "flow",
-    "query", "answer", "hello", "open", "map", "change", "exec", "facility", "found",
-];
-const VERDICTS: [Verdict; 6] = [
-    Verdict::Known,
-    Verdict::New,
-    Verdict::WouldBlock,
-    Verdict::Blocked,
-    Verdict::Killed,
-    Verdict::Audited,
-];
-const MODES: [Mode; 3] = [Mode::Learn, Mode::Monitor, Mode::Enforce];
-const SEVERITIES: [Severity; 5] = [
-    Severity::Info,
-    Severity::Low,
-    Severity::Medium,
-    Severity::High,
-    Severity::Critical,
-];
-
-macro_rules! labels {
-    ($($name:ident { $($field:ident: $t:ty),+ })+) => {
-        $(
-            #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-            struct $name { $($field: $t),+ }
-        )+
-    };
-}
-labels! {
-    KindLabel { kind: &'static str }
-    HookLabel { hook: &'static str }
-    RingLabel { ring: &'static str }
-    WorkloadLabel { workload: String }
-    TrafficLabels { workload: String, direction: &'static str }
-    DecisionLabels { workload: String, kind: &'static str, verdict: &'static str }
-    AlertLabels { workload: String, kind: &'static str, severity: &'static str }
-    ModeLabels { workload: String, mode: &'static str }
-    BaselineLabels { workload: String, family: &'static str }
-    ProgramLabels { program: &'static str, tier: &'static str }
-    DeliveryLabels { sink: &'static str, outcome: &'static str }
-    SinkLabel { sink: &'static str }
-    StateLabel { state: &'static str }
-    BuildLabels { version: &'static str, tier: String }
-}
+pub use super::labels::MAX_WORKLOADS;
+use super::{labels::*, process};
 
 /// The metrics.
 #[derive(Debug)]

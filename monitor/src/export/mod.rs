@@ -4,5 +4,6 @@
 pub mod exposition;
 pub mod http;
 pub mod jsonl;
+mod labels;
 pub mod metrics;
 mod process;

@@ -16,6 +16,7 @@ mod policy;
 pub mod preflight;
 pub mod probe;
 mod ring;
+mod rows;
 mod selftest;
 mod sockets;
 pub mod table;

@@ -36,6 +36,10 @@ pub const DATABASE: &str = "state.db";
 /// Name of the lock file in the state directory.
 pub const LOCK: &str = "daemon.lock";
 
+/// How often, and after how long a pause, a state directory that is in use is tried again.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Why the store could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -227,7 +231,16 @@ fn lock(directory: &Path) -> Result<File> {
         .mode(0o600)
         .open(&path)
         .map_err(io(&path))?;
-    match file.try_lock() {
+    // A process that this one is just starting holds a copy of every descriptor until its exec.
+    let mut locked = file.try_lock();
+    for _ in 0..LOCK_TRIES {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();

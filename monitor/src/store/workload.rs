@@ -234,7 +234,7 @@ mod tests {
         let error = store
             .class(&scope("y", Role::Tool, Phase::Start))
             .unwrap_err();
-        assert!(error.to_string().contains("more classes"), "{error}");
+        assert!(error.to_string().contains("1024 classes"), "{error}");
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn name_sign(server: &Server, facts: &ProcessFacts, program: &Program<'_>) -> Op
         return None;
     }
     let placed = |p: &&str| p.starts_with('/') && facts.exe.contains(*p);
-    let named = any(server.programs, program.name) || server.programs.iter().any(|p| placed(p));
+    let named = any(server.programs, program.name) || server.programs.iter().any(placed);
     if !program.interpreter && named {
         return Some(format!("runs {}", escape(facts.exe.as_bytes())));
     }

@@ -22,6 +22,10 @@ pub const BY_RECORDER: &str = "recorder";
 /// In this order: the header; the state in which the recording starts (workloads, classes, modes,
 /// policies, what is known, processes, the clock); [`Record::Begin`]; then events and changes of
 /// that state as they came; [`Record::End`], unless the recording was broken off.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one at a time is made, written and dropped"
+)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Record {

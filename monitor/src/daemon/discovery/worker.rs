@@ -26,6 +26,8 @@ use crate::{
 /// very many processes pays stays small.
 const PAUSE: Duration = Duration::from_millis(500);
 const REST: u32 = 10;
+/// Pause between two looks who calls: connections live shorter than scans are apart.
+const CALLS: Duration = Duration::from_millis(100);
 /// Pause between two visits to the store.
 const SAVE: Duration = Duration::from_secs(2);
 
@@ -48,7 +50,8 @@ pub(in crate::daemon) fn work(engine: &SharedEngine, stop: &Stop) {
             let Some(left) = until.checked_duration_since(Instant::now()) else {
                 break;
             };
-            thread::park_timeout(left);
+            thread::park_timeout(left.min(CALLS));
+            engine.look_for_callers(&mut scanner, &mut callers);
         }
     }
     engine.save_found();
