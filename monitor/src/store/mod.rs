@@ -38,7 +38,7 @@ pub const LOCK: &str = "daemon.lock";
 
 /// How often, and after how long a pause, a state directory that is in use is tried again.
 const LOCK_TRIES: u32 = 10;
-const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why the store could not do its work.
 #[derive(Debug, thiserror::Error)]

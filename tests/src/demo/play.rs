@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
@@ -170,6 +171,10 @@ impl<'a> Play<'a> {
         let known = watching
             .as_ref()
             .map_or(Ok(Vec::new()), |daemon| daemon.alerts())?;
+        if watching.is_some() {
+            // Equal denials of one process within a second are one alert, with a count.
+            thread::sleep(Duration::from_millis(1100));
+        }
         let course = act::play(&self.scene, act)?;
         self.show.course(&course);
         let prevented = course.observed == Verdict::Prevented;
