@@ -211,8 +211,10 @@ fn found(guard: &Daemon, bench: &Bench) -> Result<Value> {
         let processes = workload["processes"].as_array();
         processes.is_some_and(|all| all.iter().any(|process| process["pid"] == pid))
     };
+    // A member is listed a moment before what was found out about it.
+    let told = |workload: &Value| has(workload) && !workload["detection"].is_null();
     let workload = wait::until(&format!("{name} is found"), FOUND, || {
-        Ok(guard.json(&["workloads"])?.into_iter().find(has))
+        Ok(guard.json(&["workloads"])?.into_iter().find(told))
     })?;
     let given = workload["name"].as_str().context("a workload has a name")?;
     let explained = guard.json(&["workloads", given, "--explain"])?;
