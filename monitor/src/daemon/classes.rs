@@ -221,9 +221,11 @@ mod tests {
     fn numbers_that_ran_out_are_given_anew() {
         use monitor_common::limits::MAX_CLASSES;
         let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path()).unwrap());
+        let store = Store::open(dir.path()).unwrap();
+        assert!(!store.is_new());
         let (mut first, mut last) = (None, 0);
         for n in 0..MAX_CLASSES / 4 + 2 {
-            let store = Store::open(dir.path()).unwrap();
             let name = format!("\"w{n}\"");
             let classes =
                 Classes::new(&workloads(&SERVER.replace("\"a\"", &name)), &store).unwrap();
