@@ -67,29 +67,22 @@ fn a_drop_in_for_a_unit_is_one_that_systemd_takes() -> Result<()> {
         "slmguard.service",
         "[Unit]\nDescription=The guard\n[Service]\nExecStart=/bin/true\n",
     )?;
-    let mut verify = Command::new("systemd-analyze");
-    verify
-        .args(["--recursive-errors=no", "verify"])
-        .arg(&unit)
-        .env(
-            "SYSTEMD_UNIT_PATH",
-            format!("{}:", text(unit.parent().context("a folder")?)),
-        );
-    let verified = command::output(verify, PATIENCE)?;
+    let folder = text(unit.parent().context("a folder")?);
+    let verify = || {
+        let mut verify = Command::new("systemd-analyze");
+        verify
+            .args(["--recursive-errors=no", "verify"])
+            .arg(&unit)
+            .env("SYSTEMD_UNIT_PATH", format!("{folder}:"));
+        command::output(verify, PATIENCE)
+    };
+    let verified = verify()?;
     assert!(verified.status.success(), "{drop_in}\n{}", said(&verified));
     let wrong = trial.file(
         "scene.service.d/zz.conf",
         "[Service]\nExecStart=\nExecStart=/no/such\n",
     )?;
-    let mut verify = Command::new("systemd-analyze");
-    verify
-        .args(["--recursive-errors=no", "verify"])
-        .arg(&unit)
-        .env(
-            "SYSTEMD_UNIT_PATH",
-            format!("{}:", text(unit.parent().context("a folder")?)),
-        );
-    let refused = command::output(verify, PATIENCE)?;
+    let refused = verify()?;
     assert!(!refused.status.success(), "it looks at drop-ins");
     assert!(said(&refused).contains("/no/such"), "{}", said(&refused));
     fs::remove_file(wrong)?;
