@@ -13,16 +13,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use monitor_common::{
-    class::Family, event::Verdict, facility::UNLEARNABLE_FACILITIES, limits::MAX_DEPTH,
-};
+use monitor_common::{class::Family, event::Verdict, facility::UNLEARNABLE_FACILITIES};
 use serde::Serialize;
 
 pub use rows::{Row, RowError};
 
 use crate::{
-    observation::{Fact, Observation, Scope},
-    text,
+    decide::policy::is_rule,
+    observation::{Fact, FileAccess, Observation, Scope},
 };
 
 /// Subjects that one family of one scope can hold; more is not a baseline but a flood.
@@ -77,9 +75,12 @@ pub fn is_learnable(observation: &Observation) -> bool {
         && !observation.families().is_empty()
         && !matches!(&observation.fact, Fact::Facility { facility, .. }
             if UNLEARNABLE_FACILITIES & facility.bit() != 0)
-        && observation.fact.file().is_none_or(|file| {
-            file.is_whole() && text::components(&file.path).count() <= MAX_DEPTH as usize
-        })
+        && observation.fact.file().is_none_or(FileAccess::is_whole)
+        && {
+            let subject = observation.subject();
+            let families = observation.families();
+            families.into_iter().all(|f| is_rule(f, &subject))
+        }
 }
 
 impl Baseline {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    observation::Fact,
+    observation::{Fact, UnixPeer},
     testing::{connect, exec, open, scope, seen},
 };
 
@@ -111,6 +111,21 @@ fn a_path_that_is_not_known_from_the_root_is_never_learned() {
         assert!(!baseline.absorb(&seen(fact, Verdict::New)), "{path}");
     }
     assert!(!baseline.absorb(&seen(open(&"/x".repeat(129), READ), Verdict::New)));
+    assert!(baseline.is_empty());
+}
+
+#[test]
+fn what_no_rule_can_name_is_never_learned() {
+    let mut baseline = Baseline::default();
+    let long = format!("/srv/{}", "x".repeat(256));
+    for path in [long.as_str(), "/srv/a\0b", "/srv//a", "/srv/../a"] {
+        assert!(
+            !baseline.absorb(&seen(open(path, READ), Verdict::New)),
+            "{path}"
+        );
+    }
+    let unnamed = Fact::Unix(UnixPeer::Unnamed);
+    assert!(!baseline.absorb(&seen(unnamed, Verdict::New)));
     assert!(baseline.is_empty());
 }
 

@@ -42,7 +42,12 @@ pub fn decide(observation: Observation, baseline: &Baseline) -> Decision {
             Fact::Facility { .. } => {
                 "It is never learned: only a rule in the configuration allows it."
             }
-            _ => "Its path is not known from the root, so it cannot be learned.",
+            _ => match observation.fact.file() {
+                Some(file) if !file.is_whole() => {
+                    "Its path is not known from the root, so it cannot be learned."
+                }
+                _ => "No rule can name it, so it cannot be learned.",
+            },
         };
         (Outcome::Count, vec![what(&observation), why.into()])
     } else {

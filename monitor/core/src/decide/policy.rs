@@ -173,6 +173,12 @@ pub fn compile_policy(inputs: &PolicyInputs) -> Result<PolicyImage, CompileError
     })
 }
 
+/// Whether a policy can hold what was observed. Only that is learned: one subject that no rule can
+/// express would keep its whole workload without a policy.
+pub fn is_rule(family: Family, subject: &str) -> bool {
+    Rulebook::default().learned(family, subject).is_ok()
+}
+
 /// Reads operator rules without compiling them; every rule that cannot be read is reported, with
 /// the list it stands in and its place there.
 pub fn check_rules(rules: &Rules) -> Vec<(&'static str, usize, CompileError)> {
