@@ -31,6 +31,7 @@ use crate::{
     bench::Bench,
     dns::{Asked, Question},
     path::Scratch,
+    verdict::Means,
 };
 
 /// Class per process id, two bytes each; mapped into the daemon, which stores single entries.
@@ -156,6 +157,33 @@ impl<T> TaskStorage<T> {
 /// preemption, can touch it.
 #[btf_map]
 pub static SCRATCH: TaskStorage<Scratch> = TaskStorage::new();
+
+/// Stands in for [`SCRATCH`] where programs cannot be preempted.
+#[map]
+static SPARE: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// The current task's scratch, for raw tracepoints only: they run with preemption off. The kernel
+/// makes task storage from a reserve that is empty when several tasks ask for theirs in the same
+/// instant, or when memory is short; a new process must not stay unguarded for that, so it uses its
+/// processor's until it gets its own.
+#[inline(always)]
+pub fn unpreempted_scratch() -> *mut Scratch {
+    let own = SCRATCH.current();
+    if own.is_null() {
+        SPARE.get_ptr_mut(0).unwrap_or(ptr::null_mut())
+    } else {
+        own
+    }
+}
+
+/// The scratch of a program that can deny (and be preempted), or of one that can only kill.
+#[inline(always)]
+pub fn scratch_for(means: Means) -> *mut Scratch {
+    match means {
+        Means::Deny => SCRATCH.current(),
+        Means::Kill | Means::Tell => unpreempted_scratch(),
+    }
+}
 
 /// Storage per socket, inherited by the sockets that it accepts.
 #[repr(C)]

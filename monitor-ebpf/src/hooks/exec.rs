@@ -24,7 +24,7 @@ use crate::{
     bounds::below_512,
     emit::{self, Subject},
     enrol,
-    maps::SCRATCH,
+    maps::{SCRATCH, unpreempted_scratch},
     offsets::{EXEC_JUDGES, OFFSETS, read},
     path::{self, FileId, Scratch},
     verdict::{self, Means, judge, lsm_return},
@@ -65,7 +65,7 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
     if before == NONE && ticket == NONE && !candidate {
         return 0;
     }
-    let scratch = SCRATCH.current();
+    let scratch = unpreempted_scratch();
     if scratch.is_null() {
         emit::count_error(Hook::ProcessExec, line!());
         return 0;

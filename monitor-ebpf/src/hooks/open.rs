@@ -20,7 +20,7 @@ use monitor_common::{
 
 use crate::{
     emit::{self, Subject},
-    maps::SCRATCH,
+    maps::scratch_for,
     offsets::{OFFSETS, read},
     path::{self, FileId, Permissions, Scratch},
     verdict::{self, Means, judge, lsm_return, worse},
@@ -96,7 +96,7 @@ pub fn file_of(task: u64, fd: u32) -> Option<u64> {
 fn opened(member: Member, file: u64, hook: Hook, means: Means) -> Verdict {
     emit::count_member(hook);
     let control = watch::control(member.class);
-    let scratch = SCRATCH.current();
+    let scratch = scratch_for(means);
     let facts = facts(scratch, file, control.policy());
     let Some((access, id, p)) = facts else {
         emit::count_error(hook, line!());

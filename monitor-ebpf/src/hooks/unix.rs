@@ -23,7 +23,7 @@ use super::open::{alone, file_of};
 use crate::{
     bounds::below_128,
     emit::{self, Subject},
-    maps::{NAMES, SCRATCH},
+    maps::{NAMES, scratch_for},
     offsets::{OFFSETS, read},
     path::{self, Place, Scratch},
     verdict::{self, Means, judge, lsm_return},
@@ -136,7 +136,7 @@ fn look(member: Member, control: Control, peer: u64, hook: Hook, means: Means) -
         return Some(Verdict::Known);
     }
     emit::count_member(hook);
-    let scratch = SCRATCH.current();
+    let scratch = scratch_for(means);
     if scratch.is_null() {
         return None;
     }
