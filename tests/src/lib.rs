@@ -30,6 +30,7 @@ pub mod container;
 pub mod daemon;
 pub mod demo;
 pub mod dns;
+pub mod eval;
 pub mod gguf;
 pub mod http;
 pub mod looks;

@@ -8,6 +8,7 @@ mod bench;
 mod bless;
 mod build;
 mod demo;
+mod eval;
 mod fuzz;
 mod kernels;
 mod paths;
@@ -45,6 +46,7 @@ enum Command {
     Run(run::Run),
     Demo(demo::Demo),
     Bench(bench::Bench),
+    Eval(eval::Eval),
     Test(test::Test),
     Servers(servers::Servers),
     Bless(bless::Bless),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Servers(args) => servers::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bless(args) => bless::run(&args).map(|()| ExitCode::SUCCESS),
