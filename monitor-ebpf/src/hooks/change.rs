@@ -296,9 +296,8 @@ fn tell(
     scratch: *mut Scratch,
     forbidden: bool,
 ) -> Verdict {
-    let who = member.tgid as u64 | (member.class as u64) << 32;
     let what = hook as u64 | (action as u64) << 8 | (forbidden as u64) << 16;
-    match judged(scratch, who, what, control.0) {
+    match judged(scratch, member.packed(), what, control.0) {
         BLOCKED => Verdict::Blocked,
         WOULD_BLOCK => Verdict::WouldBlock,
         _ => Verdict::Known,
@@ -311,10 +310,7 @@ const WOULD_BLOCK: u64 = Verdict::WouldBlock as u64;
 /// As [`walk`], a function of its own.
 #[inline(never)]
 fn judged(scratch: *mut Scratch, who: u64, what: u64, control: u64) -> u64 {
-    let member = Member {
-        tgid: who as u32,
-        class: (who >> 32) as u16,
-    };
+    let member = Member::unpacked(who);
     // SAFETY: the number of a hook, packed by the caller.
     let hook: Hook = unsafe { core::mem::transmute(what as u8) };
     let control = Control(control);
