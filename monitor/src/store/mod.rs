@@ -4,6 +4,7 @@
 //! It stores what it is given and knows nothing of what it means. One daemon at a time: a lock file
 //! keeps a second one out. Every commit is synced to disk before it counts as done.
 
+mod approved;
 mod audit;
 mod baseline;
 mod damage;
@@ -25,6 +26,7 @@ use std::{
     time::Duration,
 };
 
+pub use approved::{ApprovedRow, Rejected};
 pub use audit::AuditEntry;
 pub use detected::{AgentRow, DetectedRow};
 pub use outbox::{KEPT as KEPT_ALERTS, Pending, StoredAlert};
