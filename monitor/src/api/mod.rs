@@ -5,6 +5,7 @@
 
 mod feed;
 pub mod found;
+mod profile;
 mod routes;
 mod socket;
 mod stream;
@@ -98,6 +99,16 @@ pub trait Backend: Send + Sync + 'static {
     fn alerts(&self, query: &Query) -> Result<Answer, Refusal>;
     /// What was learned for a workload.
     fn baseline(&self, workload: &str) -> Result<Vec<view::BaselineEntry>, Refusal>;
+    /// `learned` or `approved`, as a profile.
+    fn profile(&self, workload: &str, which: &str) -> Result<view::Profile, Refusal>;
+    /// An operator's decision about a baseline.
+    fn order_baseline(
+        &self,
+        workload: &str,
+        action: &str,
+        order: &view::BaselineOrder,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal>;
     /// The search for workloads.
     fn search(&self) -> Result<view::Search, Refusal>;
     /// An operator's decision about a workload that was found, or about an agent.

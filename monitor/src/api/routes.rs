@@ -31,6 +31,8 @@ pub fn router(backend: Shared, stop: watch::Receiver<bool>) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/alerts", get(alerts))
         .route("/v1/baseline/{workload}", get(baseline))
+        .route("/v1/baseline/{workload}/{action}", post(order_baseline))
+        .route("/v1/profile/{workload}/{which}", get(profile))
         .route("/v1/mode/{workload}", get(mode).post(set_mode))
         .route("/v1/recording", post(record).delete(end_recording))
         .route(
@@ -94,6 +96,27 @@ async fn hooks(State(backend): State<Shared>) -> Response {
 
 async fn baseline(State(backend): State<Shared>, Path(workload): Path<String>) -> Response {
     json(move || backend.baseline(&workload)).await
+}
+
+async fn profile(
+    State(backend): State<Shared>,
+    Path((workload, which)): Path<(String, String)>,
+) -> Response {
+    json(move || backend.profile(&workload, &which)).await
+}
+
+async fn order_baseline(
+    State(backend): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path((workload, action)): Path<(String, String)>,
+    order: Result<Json<view::BaselineOrder>, JsonRejection>,
+) -> Response {
+    match order {
+        Ok(Json(order)) => {
+            json(move || backend.order_baseline(&workload, &action, &order, peer)).await
+        }
+        Err(e) => answer_error(&Refusal::Bad(e.body_text())),
+    }
 }
 
 async fn mode(State(backend): State<Shared>, Path(workload): Path<String>) -> Response {

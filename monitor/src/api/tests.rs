@@ -80,6 +80,25 @@ impl Backend for Fake {
             _ => Err(Refusal::NotFound(format!("no action {action}"))),
         }
     }
+    fn profile(&self, workload: &str, which: &str) -> Result<view::Profile, Refusal> {
+        Ok(view::Profile {
+            workload: workload.into(),
+            text: which.into(),
+            ..view::Profile::default()
+        })
+    }
+    fn order_baseline(
+        &self,
+        workload: &str,
+        action: &str,
+        order: &view::BaselineOrder,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal> {
+        self.peers.lock().unwrap().push(peer);
+        Ok(view::Decided {
+            done: format!("{action} {workload} {}", order.reason),
+        })
+    }
     fn mode(&self, workload: &str) -> Result<view::Mode, Refusal> {
         Ok(view::Mode {
             workload: workload.into(),

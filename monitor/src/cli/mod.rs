@@ -116,7 +116,7 @@ pub enum Command {
     /// Prints each event and each alert as the daemon decided it when the recording was made, and
     /// about the recording itself on standard error.
     Replay(replay::Options),
-    /// Look at what was learned.
+    /// Look at what was learned, approve it, take it elsewhere.
     #[command(subcommand)]
     Baseline(baseline::Command),
     /// Show or change the mode of a workload.
@@ -235,6 +235,14 @@ mod tests {
             "replay /x --expect /y",
             "alerts -f -n 10 -w a",
             "baseline show a --json",
+            "baseline diff a --profile /x --json",
+            "baseline approve a --reason because",
+            "baseline approve a --family read --family exec --reason because --json",
+            "baseline approve a --subject /x --role agent --phase serve --reason because",
+            "baseline reject a --subject /x --reason because",
+            "baseline export a --approved --sign /k --note n -o /x",
+            "baseline import a /x --trust /k --reason because",
+            "baseline reset a --reason because",
             "mode a",
             "mode a learn --json",
             "mode a enforce --declare --reason because",
@@ -262,6 +270,9 @@ mod tests {
             "exec -w a --without-daemon --require-daemon cmd",
             "mode a enforce --declare",
             "mode a paranoid",
+            "baseline approve a",
+            "baseline approve a --role agent --reason because",
+            "baseline import a --reason because",
             "events --limit x",
             "events --record /x --follow",
             "events --note y",

@@ -192,6 +192,20 @@ impl Backend for Engine {
             .collect())
     }
 
+    fn profile(&self, workload: &str, which: &str) -> Result<view::Profile, Refusal> {
+        Self::profile(self, workload, which)
+    }
+
+    fn order_baseline(
+        &self,
+        workload: &str,
+        action: &str,
+        order: &view::BaselineOrder,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal> {
+        Self::order_baseline(self, workload, action, order, peer)
+    }
+
     fn mode(&self, workload: &str) -> Result<view::Mode, Refusal> {
         match self.state().workloads.get(workload) {
             Some(standing) => Ok(mode_view(workload, &standing.state)),

@@ -26,6 +26,7 @@ use slmguard_core::{
 };
 
 use super::{
+    approvals,
     barrier::Barrier,
     classes::{Classes, scopes},
     clock,
@@ -150,6 +151,8 @@ impl Engine {
             classes.add(&store.add_classes(&scopes(name, &roles))?);
         }
         let processes = ProcessTable::new(proc.clone(), cgroups);
+        let mut state = State::new(baseline, processes, workloads);
+        (state.approved, state.rejected) = approvals::load(&store)?;
         let engine = Self {
             classes,
             store,
@@ -172,7 +175,7 @@ impl Engine {
             },
             discovery: Mutex::new(discovery),
             digests,
-            state: Mutex::new(State::new(baseline, processes, workloads)),
+            state: Mutex::new(state),
             guard: Mutex::new(guard),
             started: Instant::now(),
             recording: AtomicBool::new(false),

@@ -7,7 +7,7 @@ use monitor_common::class::{ClassId, Mode};
 use slmguard_core::{
     config::Workload,
     decide::{
-        Modes, Undeniable, control,
+        Undeniable, control,
         invariants::invariant_destinations,
         policy::{PolicyImage, PolicyInputs, PolicyLimits, compile_policy},
     },
@@ -118,15 +118,17 @@ impl Engine {
         first_state: u32,
     ) -> anyhow::Result<(PolicyImage, u64)> {
         let workload = self.workload(state, &scope.workload)?;
+        let mut deny = workload.deny.clone();
+        deny.extend(state.forbidden(scope));
         let image = compile_policy(&PolicyInputs {
             // The guard puts the number in that it draws.
             policy: 0,
             key: self.key,
             first_state,
-            baseline: &state.baseline,
+            baseline: &state.allowed(scope, mode),
             scope,
             allow: &workload.allow,
-            deny: &workload.deny,
+            deny: &deny,
             limits: PolicyLimits::default(),
         })
         .with_context(|| format!("cannot make a policy for {}", describe(scope)))?;
@@ -134,7 +136,13 @@ impl Engine {
         let undeniable = word.and_then(|word| Undeniable::from_word(word));
         Ok((
             image,
-            control(0, Modes::all(mode), scope.role, undeniable).0,
+            control(
+                0,
+                state.modes(&scope.workload, mode),
+                scope.role,
+                undeniable,
+            )
+            .0,
         ))
     }
 
@@ -170,9 +178,7 @@ impl Engine {
         if wanted != Mode::Learn {
             self.confirmed(workload)?;
         }
-        if !self.barrier.wait(PATIENCE) {
-            tracing::warn!("events are still on their way while the mode of {workload} changes");
-        }
+        self.settle(&format!("the mode of {workload}"));
         let mut state = self.state();
         let current = match state.workloads.get(workload) {
             Some(standing) => standing.state,
@@ -180,7 +186,17 @@ impl Engine {
         };
         let next = modes::change(workload, current, wanted, change.declare, clock::now())
             .map_err(Refusal::Conflict)?;
-        self.switch(&mut state, workload, current, next)?;
+        let approved = state.approved.get(workload).cloned();
+        if change.declare && wanted != Mode::Learn {
+            self.approve_all(&mut state, workload, peer, &change.reason)?;
+        } else if wanted == Mode::Learn {
+            self.retire_list(&mut state, workload)?;
+        }
+        let switched = self.switch(&mut state, workload, current, next);
+        if switched.is_err() {
+            self.put_list_back(&mut state, workload, approved, current);
+        }
+        switched?;
         drop(state);
         self.save_baseline()
             .map_err(|e| Refusal::Failed(e.to_string()))?;
@@ -269,11 +285,21 @@ impl Engine {
             action,
             reason,
         };
+        self.audit(entry);
+    }
+
+    /// Records who changed what.
+    pub(super) fn audit(&self, entry: AuditEntry) {
         if let Err(e) = self.store.record(&entry) {
-            self.problem(
-                "audit",
-                Some(format!("a change could not be recorded: {e}")),
-            );
+            let text = format!("a change could not be recorded: {e}");
+            self.problem("audit", Some(text));
+        }
+    }
+
+    /// Waits until what has happened is learned, before something is made of it.
+    pub(super) fn settle(&self, what: &str) {
+        if !self.barrier.wait(PATIENCE) {
+            tracing::warn!("events are still on their way while {what} changes");
         }
     }
 }

@@ -19,11 +19,14 @@ use slmguard_core::{
     workload::{family_name, phase_name, role_name, verdict_name},
 };
 
-use super::recorder::{self, Recorder};
+use super::{
+    approvals::Approved,
+    recorder::{self, Recorder},
+};
 use crate::{
     api::view,
     enrich::{enrolment::Rule, process::ProcessTable},
-    store::WorkloadState,
+    store::{Rejected, WorkloadState},
 };
 
 /// Length of the slots in which background work is counted as episodes, nanoseconds.
@@ -61,6 +64,10 @@ impl Standing {
 pub struct State {
     /// What was learned.
     pub baseline: Baseline,
+    /// Lists that operators approved, by workload.
+    pub(super) approved: BTreeMap<String, Approved>,
+    /// Subjects that workloads shall never use.
+    pub(super) rejected: BTreeSet<Rejected>,
     /// Names that workloads were given addresses for.
     pub names: NameTable,
     /// Members.
@@ -150,6 +157,8 @@ impl State {
         let standing = |(state, alerts)| Standing::new(state, alerts);
         Self {
             baseline,
+            approved: BTreeMap::new(),
+            rejected: BTreeSet::new(),
             names: NameTable::default(),
             processes,
             workloads: workloads
@@ -319,6 +328,17 @@ impl State {
             })
         };
         (subjects.iter().filter_map(row).collect(), subjects)
+    }
+
+    /// A subject is to be saved.
+    pub(super) fn touch(&mut self, scope: &Scope, family: Family, subject: &str) {
+        self.dirty.insert((scope.clone(), family, subject.into()));
+    }
+
+    /// Nothing of a workload is to be saved any more.
+    pub(super) fn forget_unsaved(&mut self, workload: &str) {
+        self.dirty.retain(|(scope, ..)| scope.workload != workload);
+        self.learned.retain(|scope| scope.workload != workload);
     }
 
     /// Saving failed: they are still to be saved.

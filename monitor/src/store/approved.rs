@@ -49,6 +49,14 @@ impl Store {
         Ok(())
     }
 
+    /// Takes the list of a workload away.
+    pub fn forget_approved(&self, workload: &str) -> Result<()> {
+        self.connection()
+            .execute("DELETE FROM approved WHERE workload = ?1", [workload])
+            .map_err(sql("forget an approved list"))?;
+        Ok(())
+    }
+
     /// Every list.
     pub fn approved(&self) -> Result<Vec<ApprovedRow>> {
         let what = sql("read the approved lists");

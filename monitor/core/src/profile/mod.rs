@@ -24,7 +24,7 @@ use crate::{
     config::Rules,
     decide::policy::check_rules,
     observation::Scope,
-    workload::{phase_from, phase_name, role_from, role_name},
+    workload::{family_from, family_name, phase_from, phase_name, role_from, role_name},
 };
 
 /// The form that this version writes and reads.
@@ -54,6 +54,10 @@ pub struct Profile {
     /// For people: version of the server, what was exercised, who looked.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// Families for which the lists below are complete, so that what is not in them is refused. What
+    /// belongs to other families is told only.
+    #[serde(default = "every_family")]
+    pub families: Vec<String>,
     /// Parts, ordered by role and phase.
     #[serde(rename = "scope", default)]
     pub parts: Vec<Part>,
@@ -96,6 +100,11 @@ pub struct Part {
     pub facilities: Vec<String>,
 }
 
+fn every_family() -> Vec<String> {
+    let names = Family::ALL.into_iter().map(family_name);
+    names.map(str::to_owned).collect()
+}
+
 /// Why a text is no profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
@@ -105,6 +114,9 @@ pub enum ProfileError {
     /// Of a later version.
     #[error("the profile has format {0}; this version of slmguard reads format {FORMAT}")]
     Format(u32),
+    /// A family that is none.
+    #[error("families: `{0}` is not a family")]
+    Family(String),
     /// A word that means nothing.
     #[error("scope {number}: `{word}` is not a {what}")]
     Word {
@@ -183,6 +195,12 @@ impl Part {
         }
     }
 
+    fn has_any(&self) -> bool {
+        Family::ALL
+            .iter()
+            .any(|family| !self.list(*family).is_empty())
+    }
+
     /// Role and phase; `None` where the words mean nothing.
     fn kind(&self) -> Option<(Role, Phase)> {
         Some((role_from(&self.role)?, phase_from(&self.phase)?))
@@ -190,7 +208,8 @@ impl Part {
 }
 
 impl Profile {
-    /// What a baseline knows of a workload.
+    /// What a baseline has seen of a workload. Entries that somebody put in and nobody has seen yet
+    /// (count 0) are left out.
     pub fn of(workload: &str, baseline: &Baseline) -> Self {
         let mut parts = vec![];
         for scope in baseline.scopes().filter(|scope| scope.workload == workload) {
@@ -199,16 +218,21 @@ impl Profile {
                 phase: phase_name(scope.phase).into(),
                 ..Part::default()
             };
-            for (family, subject, _) in baseline.entries(scope) {
-                part.list_mut(family).push(subject.to_owned());
+            for (family, subject, entry) in baseline.entries(scope) {
+                if entry.count > 0 {
+                    part.list_mut(family).push(subject.to_owned());
+                }
             }
-            parts.push(part);
+            if part.has_any() {
+                parts.push(part);
+            }
         }
         let mut profile = Self {
             format: FORMAT,
             workload: workload.into(),
             provenance: Provenance::Recorded,
             note: String::new(),
+            families: every_family(),
             parts,
             signature: None,
         };
@@ -216,8 +240,74 @@ impl Profile {
         profile
     }
 
+    /// Whether its list for a family is complete.
+    pub fn covers(&self, family: Family) -> bool {
+        self.families.iter().any(|name| name == family_name(family))
+    }
+
+    /// Takes the lists of a family over from another profile, whatever this one had.
+    pub fn take_family(&mut self, family: Family, from: &Self) {
+        for part in &mut self.parts {
+            part.list_mut(family).clear();
+        }
+        for part in &from.parts {
+            let list = part.list(family).clone();
+            if !list.is_empty() {
+                *self.part_mut(&part.role, &part.phase).list_mut(family) = list;
+            }
+        }
+        if !self.covers(family) {
+            self.families.push(family_name(family).into());
+        }
+        self.parts.retain(Part::has_any);
+        self.order();
+    }
+
+    /// Adds a subject; false if it is there.
+    pub fn add(&mut self, role: Role, phase: Phase, family: Family, subject: &str) -> bool {
+        let list = self
+            .part_mut(role_name(role), phase_name(phase))
+            .list_mut(family);
+        let is_new = !list.iter().any(|known| known == subject);
+        if is_new {
+            list.push(subject.into());
+        }
+        self.order();
+        is_new
+    }
+
+    /// Takes a subject out; false if it is not there.
+    pub fn remove(&mut self, role: Role, phase: Phase, family: Family, subject: &str) -> bool {
+        let list = self
+            .part_mut(role_name(role), phase_name(phase))
+            .list_mut(family);
+        let before = list.len();
+        list.retain(|known| known != subject);
+        let removed = list.len() < before;
+        self.parts.retain(Part::has_any);
+        removed
+    }
+
+    fn part_mut(&mut self, role: &str, phase: &str) -> &mut Part {
+        let at = self
+            .parts
+            .iter()
+            .position(|part| part.role == role && part.phase == phase);
+        let at = at.unwrap_or_else(|| {
+            self.parts.push(Part {
+                role: role.into(),
+                phase: phase.into(),
+                ..Part::default()
+            });
+            self.parts.len() - 1
+        });
+        &mut self.parts[at]
+    }
+
     /// Everything in its place, so that equal content is equal text.
     fn order(&mut self) {
+        self.families.sort_unstable();
+        self.families.dedup();
         for part in &mut self.parts {
             for family in Family::ALL {
                 let list = part.list_mut(family);
@@ -264,6 +354,10 @@ impl Profile {
     }
 
     fn check(&self) -> Result<(), ProfileError> {
+        let unknown = |name: &&String| family_from(name).is_none();
+        if let Some(name) = self.families.iter().find(unknown) {
+            return Err(ProfileError::Family(name.clone()));
+        }
         let mut kinds = BTreeSet::new();
         for (number, part) in (1..).zip(&self.parts) {
             let bad = |what, word: &str| ProfileError::Word {
@@ -298,7 +392,7 @@ impl Profile {
     pub fn to_toml(&self) -> String {
         let mut ordered = self.clone();
         ordered.order();
-        // Nothing in it can fail to be written: strings, numbers and lists of strings.
+        // Strings, numbers and lists of strings: there is nothing that cannot be written.
         toml::to_string_pretty(&ordered).unwrap_or_default()
     }
 

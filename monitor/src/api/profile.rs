@@ -1,0 +1,48 @@
+//! What the API says about lists of what workloads may do. Re-exported by [`super::view`].
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/profile/{workload}/{learned|approved}`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Workload.
+    pub workload: String,
+    /// SHA-256 of the content, hexadecimal.
+    pub fingerprint: String,
+    /// The profile, TOML.
+    pub text: String,
+    /// Who approved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approval>,
+}
+
+/// Who approved a list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    /// When, RFC 3339.
+    pub time: String,
+    /// User.
+    pub uid: u32,
+    /// Why.
+    pub reason: String,
+    /// Whether the workload is held to it outside of mode `learn`; false after it learned again.
+    pub active: bool,
+}
+
+/// `POST /v1/baseline/{workload}/{approve|reject|import|reset}`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BaselineOrder {
+    /// Why; kept in the audit trail.
+    pub reason: String,
+    /// Only these families.
+    pub families: Vec<String>,
+    /// Only processes with this role.
+    pub role: Option<String>,
+    /// Only in this phase.
+    pub phase: Option<String>,
+    /// Only this subject.
+    pub subject: Option<String>,
+    /// The profile to import, TOML.
+    pub profile: Option<String>,
+}
