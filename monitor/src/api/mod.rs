@@ -97,6 +97,8 @@ pub trait Backend: Send + Sync + 'static {
     fn events(&self, query: &Query) -> Result<Answer, Refusal>;
     /// Alerts.
     fn alerts(&self, query: &Query) -> Result<Answer, Refusal>;
+    /// The alert whose id begins so.
+    fn alert(&self, id: &str) -> Result<slmguard_core::alert::Alert, Refusal>;
     /// What was learned for a workload.
     fn baseline(&self, workload: &str) -> Result<Vec<view::BaselineEntry>, Refusal>;
     /// `learned` or `approved`, as a profile.

@@ -30,6 +30,7 @@ pub fn router(backend: Shared, stop: watch::Receiver<bool>) -> Router {
         .route("/v1/hooks", get(hooks))
         .route("/v1/events", get(events))
         .route("/v1/alerts", get(alerts))
+        .route("/v1/alerts/{id}", get(alert))
         .route("/v1/baseline/{workload}", get(baseline))
         .route("/v1/baseline/{workload}/{action}", post(order_baseline))
         .route("/v1/profile/{workload}/{which}", get(profile))
@@ -195,6 +196,10 @@ async fn alerts(
     UrlQuery(query): UrlQuery<LineQuery>,
 ) -> Response {
     lines(query.into(), stop, move |query| backend.alerts(query)).await
+}
+
+async fn alert(State(backend): State<Shared>, Path(id): Path<String>) -> Response {
+    json(move || backend.alert(&id)).await
 }
 
 async fn lines(

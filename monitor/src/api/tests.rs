@@ -80,6 +80,9 @@ impl Backend for Fake {
             _ => Err(Refusal::NotFound(format!("no action {action}"))),
         }
     }
+    fn alert(&self, id: &str) -> Result<slmguard_core::alert::Alert, Refusal> {
+        Err(Refusal::NotFound(id.into()))
+    }
     fn profile(&self, workload: &str, which: &str) -> Result<view::Profile, Refusal> {
         Ok(view::Profile {
             workload: workload.into(),

@@ -9,6 +9,7 @@ mod detach;
 mod doctor;
 mod events;
 mod exec;
+mod explain;
 mod explain_workload;
 mod hooks;
 mod lines;
@@ -111,6 +112,8 @@ pub enum Command {
     Events(events::Options),
     /// Show alerts.
     Alerts(Stream),
+    /// Explain an alert: what happened, what is known instead, who did it, what to do.
+    Explain(explain::Options),
     /// Decide a recording again, without a kernel, a daemon or privileges.
     ///
     /// Prints each event and each alert as the daemon decided it when the recording was made, and
@@ -146,6 +149,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Events(options) => events::run(&global, &options),
         Command::Replay(options) => replay::run(&options),
         Command::Alerts(stream) => alerts::run(&global, &stream),
+        Command::Explain(options) => explain::run(&global, &options),
         Command::Baseline(command) => baseline::run(&global, &command),
         Command::Mode(options) => mode::run(&global, &options),
         Command::Config(command) => config_check::run(&global, &command),
@@ -234,6 +238,7 @@ mod tests {
             "replay /x --alerts --json",
             "replay /x --expect /y",
             "alerts -f -n 10 -w a",
+            "explain 01A --json",
             "baseline show a --json",
             "baseline diff a --profile /x --json",
             "baseline approve a --reason because",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use monitor_common::class::Mode;
 use slmguard_core::{
+    alert::Alert,
     decide::enforceable::gaps,
     time::rfc3339,
     workload::{family_name, mode_name, phase_name, role_name},
@@ -163,6 +164,25 @@ impl Backend for Engine {
             .alerts(query.workload.as_deref(), query.limit)
             .map_err(|e| Refusal::Failed(e.to_string()))?;
         Ok(Answer { lines, follow })
+    }
+
+    fn alert(&self, id: &str) -> Result<Alert, Refusal> {
+        self.barrier.wait(PATIENCE);
+        let found = self
+            .store
+            .alerts_called(id)
+            .map_err(|e| Refusal::Failed(e.to_string()))?;
+        let shown = slmguard_core::text::escape(id.as_bytes());
+        match found.as_slice() {
+            [] => Err(Refusal::NotFound(format!(
+                "there is no alert {shown}; `slmguard alerts` shows the latest"
+            ))),
+            [body] => Alert::from_json_line(body)
+                .map_err(|e| Refusal::Failed(format!("alert {shown} cannot be read: {e}"))),
+            _ => Err(Refusal::Conflict(format!(
+                "several alerts begin with {shown}: give more of the id"
+            ))),
+        }
     }
 
     fn baseline(&self, workload: &str) -> Result<Vec<view::BaselineEntry>, Refusal> {

@@ -253,6 +253,21 @@ fn a_reset_leaves_nothing_and_hears_everything_anew() {
 }
 
 #[test]
+fn an_alert_is_found_by_the_beginning_of_its_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _) = start(dir.path(), CONFIG);
+    let seen = observation(connect(9), Verdict::Blocked);
+    let alert = engine.ingest(seen, None, Instant::now()).unwrap();
+    engine.store_alerts(std::slice::from_ref(&alert)).unwrap();
+    let id = &alert.stored.id;
+    for beginning in [id.as_str(), &id[..8]] {
+        assert_eq!(&Backend::alert(&*engine, beginning).unwrap().id, id);
+    }
+    let refusal = Backend::alert(&*engine, "%").unwrap_err();
+    assert!(matches!(refusal, Refusal::NotFound(_)), "{refusal}");
+}
+
+#[test]
 fn an_approval_that_the_kernel_has_no_room_for_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (engine, fake) = start(dir.path(), CONFIG);
