@@ -196,3 +196,31 @@ proptest! {
         prop_assert!(diff(&profile, &profile).is_empty());
     }
 }
+
+/// The profiles that come with slmguard.
+#[test]
+fn starter_profiles_can_be_read_and_those_of_servers_not_run_here_are_derived() {
+    for (name, text) in [
+        (
+            "ollama",
+            include_str!("../../../../packaging/profiles/ollama.toml"),
+        ),
+        (
+            "vllm",
+            include_str!("../../../../packaging/profiles/vllm.toml"),
+        ),
+        (
+            "tgi",
+            include_str!("../../../../packaging/profiles/tgi.toml"),
+        ),
+    ] {
+        let profile = Profile::from_toml(text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(profile.workload, name);
+        assert_eq!(profile.provenance, Provenance::Derived, "{name}");
+        let baseline = profile.to_baseline(name);
+        assert!(
+            !Profile::of(name, &baseline).parts.iter().any(Part::has_any),
+            "{name}"
+        );
+    }
+}
