@@ -26,7 +26,7 @@ use slmguard_core::{
 };
 
 use super::{
-    approvals,
+    approved,
     barrier::Barrier,
     classes::{Classes, scopes},
     clock,
@@ -152,7 +152,7 @@ impl Engine {
         }
         let processes = ProcessTable::new(proc.clone(), cgroups);
         let mut state = State::new(baseline, processes, workloads);
-        (state.approved, state.rejected) = approvals::load(&store)?;
+        (state.approved, state.rejected) = approved::load(&store)?;
         let engine = Self {
             classes,
             store,

@@ -4,6 +4,7 @@
 //! [`guard::Guard`], so that everything else can be tested without one.
 
 mod approvals;
+mod approved;
 mod backend;
 pub mod barrier;
 pub mod classes;

@@ -20,7 +20,7 @@ use slmguard_core::{
 };
 
 use super::{
-    approvals::Approved,
+    approved::Approved,
     recorder::{self, Recorder},
 };
 use crate::{
