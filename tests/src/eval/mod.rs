@@ -5,8 +5,10 @@
 //! here may score, learn or decide. Everything is repeatable from the committed data and the seeds
 //! in these files, except what is marked as measured.
 
+mod convergence;
 mod data;
 mod page;
+mod poisoning;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -128,4 +130,4 @@ pub struct Question {
 }
 
 /// Every question, in the order of the page.
-pub const QUESTIONS: &[Question] = &[];
+pub const QUESTIONS: &[Question] = &[convergence::QUESTION, poisoning::QUESTION];

@@ -6,6 +6,8 @@
 //! *Invariant:* nothing that broke a rule is ever learned, and nothing whose path is not known from
 //! the root.
 
+pub mod evidence;
+pub mod lineage;
 mod nearest;
 mod rows;
 #[cfg(test)]
