@@ -72,7 +72,13 @@ pub fn map_exit(member: Member, task: u64, call: [Option<u64>; 3], result: i64) 
 fn mapped(member: Member, file: u64, prot: u64, flags: u64, hook: Hook) {
     emit::count_member(hook);
     let how = prot & 7 | (flags & SHARED) << 3;
-    if told(member.packed(), file, how, matches!(hook, Hook::LsmMap) as u64) == 0 {
+    if told(
+        member.packed(),
+        file,
+        how,
+        matches!(hook, Hook::LsmMap) as u64,
+    ) == 0
+    {
         emit::count_error(hook, line!());
     }
 }
