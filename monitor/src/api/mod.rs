@@ -103,6 +103,16 @@ pub trait Backend: Send + Sync + 'static {
     fn baseline(&self, workload: &str) -> Result<Vec<view::BaselineEntry>, Refusal>;
     /// `learned` or `approved`, as a profile.
     fn profile(&self, workload: &str, which: &str) -> Result<view::Profile, Refusal>;
+    /// How complete a baseline is.
+    fn evidence(&self, workload: &str) -> Result<view::Standing, Refusal>;
+    /// An operator says that a step of a workload's lifecycle does not apply.
+    fn declare_step(
+        &self,
+        workload: &str,
+        step: &str,
+        reason: &str,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal>;
     /// An operator's decision about a baseline.
     fn order_baseline(
         &self,

@@ -46,3 +46,35 @@ pub struct BaselineOrder {
     /// The profile to import, TOML.
     pub profile: Option<String>,
 }
+
+/// `GET /v1/evidence/{workload}`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Workload.
+    pub workload: String,
+    /// Steps of its lifecycle: what was watched and what is missing, in sentences.
+    pub lifecycle: Vec<String>,
+    /// Families of which anything is known.
+    pub families: Vec<FamilyEvidence>,
+}
+
+/// How complete the baseline of one family is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FamilyEvidence {
+    /// Role.
+    pub role: String,
+    /// Phase.
+    pub phase: String,
+    /// Family.
+    pub family: String,
+    /// What a deviation may lead to, in a word.
+    pub tier: String,
+    /// The mode that amounts to: `learn`, `monitor` or `enforce`.
+    pub state: String,
+    /// `none`, `evidence` or `declared`.
+    pub basis: String,
+    /// Days to the next tier at this rate, where it can be said.
+    pub days: Option<f64>,
+    /// For a person, one sentence each.
+    pub lines: Vec<String>,
+}

@@ -34,6 +34,8 @@ pub fn router(backend: Shared, stop: watch::Receiver<bool>) -> Router {
         .route("/v1/baseline/{workload}", get(baseline))
         .route("/v1/baseline/{workload}/{action}", post(order_baseline))
         .route("/v1/profile/{workload}/{which}", get(profile))
+        .route("/v1/evidence/{workload}", get(evidence))
+        .route("/v1/evidence/{workload}/{step}", post(declare_step))
         .route("/v1/mode/{workload}", get(mode).post(set_mode))
         .route("/v1/recording", post(record).delete(end_recording))
         .route(
@@ -104,6 +106,24 @@ async fn profile(
     Path((workload, which)): Path<(String, String)>,
 ) -> Response {
     json(move || backend.profile(&workload, &which)).await
+}
+
+async fn evidence(State(backend): State<Shared>, Path(workload): Path<String>) -> Response {
+    json(move || backend.evidence(&workload)).await
+}
+
+async fn declare_step(
+    State(backend): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path((workload, step)): Path<(String, String)>,
+    order: Result<Json<view::BaselineOrder>, JsonRejection>,
+) -> Response {
+    match order {
+        Ok(Json(order)) => {
+            json(move || backend.declare_step(&workload, &step, &order.reason, peer)).await
+        }
+        Err(e) => answer_error(&Refusal::Bad(e.body_text())),
+    }
 }
 
 async fn order_baseline(

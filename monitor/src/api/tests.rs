@@ -90,6 +90,24 @@ impl Backend for Fake {
             ..view::Profile::default()
         })
     }
+    fn evidence(&self, workload: &str) -> Result<view::Standing, Refusal> {
+        Ok(view::Standing {
+            workload: workload.into(),
+            ..view::Standing::default()
+        })
+    }
+    fn declare_step(
+        &self,
+        workload: &str,
+        step: &str,
+        _: &str,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal> {
+        self.peers.lock().unwrap().push(peer);
+        Ok(view::Decided {
+            done: format!("{step} {workload}"),
+        })
+    }
     fn order_baseline(
         &self,
         workload: &str,

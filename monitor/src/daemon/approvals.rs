@@ -14,7 +14,7 @@ use slmguard_core::{
     workload::{family_from, family_name, phase_from, phase_name, role_from, role_name},
 };
 
-use super::{approved::Approved, clock, engine::Engine, publish::no_such, state::State};
+use super::{approved::Approved, clock, engine::Engine, modes, publish::no_such, state::State};
 use crate::{
     api::{Peer, Refusal, view},
     store::{AuditEntry, Basis, Rejected, WorkloadState},
@@ -258,6 +258,7 @@ impl Engine {
         }
         for (scope, family, subject) in &places {
             state.baseline.remove(scope, *family, subject);
+            state.evidence.remove(scope, *family, subject);
             state
                 .rejected
                 .insert((scope.clone(), *family, subject.clone()));
@@ -328,6 +329,7 @@ impl Engine {
         }
         self.store.forget_baseline(workload).map_err(failed)?;
         state.baseline.forget(workload);
+        state.evidence.forget(workload);
         state.forget_unsaved(workload);
         state.approved.remove(workload);
         state
@@ -355,6 +357,7 @@ impl Engine {
         peer: Peer,
         reason: &str,
     ) -> Result<(), Refusal> {
+        self.declare(state, workload, Some(&profile));
         let approved = Approved::new(workload, profile, peer, reason);
         let row = approved.row(workload);
         let before = state.approved.insert(workload.into(), approved);
@@ -363,6 +366,7 @@ impl Engine {
             .and_then(|()| self.store.approve(&row).map_err(failed))
             .and_then(|()| self.set_basis(state, workload, Basis::Declared));
         if published.is_err() {
+            self.declare(state, workload, before.as_ref().map(|b| &b.profile));
             match before {
                 Some(before) => state.approved.insert(workload.into(), before),
                 None => state.approved.remove(workload),
@@ -374,13 +378,31 @@ impl Engine {
         published
     }
 
+    /// Says to the evidence which families an operator's list covers; without a list, that all of
+    /// them learn again.
+    fn declare(&self, state: &mut State, workload: &str, list: Option<&Profile>) {
+        for (_, scope) in self.classes.configured() {
+            if scope.workload != workload {
+                continue;
+            }
+            for family in Family::ALL {
+                match list {
+                    Some(list) => state.evidence.declare(&scope, family, list.covers(family)),
+                    None => state.evidence.learn_again(&scope, family),
+                }
+            }
+        }
+    }
+
     /// A workload learns again: its list is kept for comparison, and no policy is made of it.
     pub(super) fn retire_list(&self, state: &mut State, workload: &str) -> Result<(), Refusal> {
         let Some(approved) = state.approved.get_mut(workload) else {
             return Ok(());
         };
         approved.active = false;
-        self.store.approve(&approved.row(workload)).map_err(failed)
+        let row = approved.row(workload);
+        self.declare(state, workload, None);
+        self.store.approve(&row).map_err(failed)
     }
 
     /// A change of mode failed: the list is what it was, and so is the state.
@@ -413,6 +435,10 @@ impl Engine {
         let Some(standing) = state.workloads.get(workload) else {
             return Err(no_such(workload));
         };
+        // In mode auto an approval is evidence of its own, and the mode stays.
+        if modes::is_auto(&standing.state) {
+            return Ok(());
+        }
         let next = WorkloadState {
             basis,
             ..standing.state

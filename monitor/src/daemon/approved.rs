@@ -15,7 +15,7 @@ use slmguard_core::{
     text::escape,
 };
 
-use super::{clock, state::State};
+use super::{clock, modes, state::State};
 use crate::{
     api::Peer,
     store::{ApprovedRow, Rejected, Store},
@@ -88,7 +88,13 @@ impl State {
     /// The list that a workload is held to in `mode`: none while it learns.
     fn in_force(&self, workload: &str, mode: Mode) -> Option<&Approved> {
         let approved = self.approved.get(workload)?;
-        (approved.active && mode != Mode::Learn).then_some(approved)
+        let holds = mode != Mode::Learn || self.is_auto(workload);
+        (approved.active && holds).then_some(approved)
+    }
+
+    fn is_auto(&self, workload: &str) -> bool {
+        let standing = self.workloads.get(workload);
+        standing.is_some_and(|w| modes::is_auto(&w.state))
     }
 
     /// What a policy of `scope` allows: the approved list for the families that it covers, what was
@@ -109,9 +115,10 @@ impl State {
     }
 
     /// The mode of each family: only those with a complete list are enforced.
-    pub(super) fn modes(&self, workload: &str, mode: Mode) -> Modes {
+    pub(super) fn modes(&self, scope: &Scope, mode: Mode) -> Modes {
         let all = Modes::all(mode);
-        match self.in_force(workload, mode) {
+        match self.in_force(&scope.workload, mode) {
+            _ if mode == Mode::Learn && self.is_auto(&scope.workload) => self.earned(scope),
             Some(approved) if mode == Mode::Enforce => Family::ALL
                 .into_iter()
                 .filter(|family| !approved.profile.covers(*family))

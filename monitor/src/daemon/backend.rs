@@ -8,11 +8,11 @@ use slmguard_core::{
     alert::Alert,
     decide::enforceable::gaps,
     time::rfc3339,
-    workload::{family_name, mode_name, phase_name, role_name},
+    workload::{family_name, phase_name, role_name},
 };
 use tokio::sync::mpsc;
 
-use super::{engine::Engine, publish::no_such};
+use super::{engine::Engine, modes, publish::no_such};
 use crate::{
     api::{Answer, Backend, Peer, Query, Refusal, view},
     export::{http::Source, jsonl::SINK},
@@ -50,7 +50,7 @@ impl Backend for Engine {
                 .iter()
                 .map(|(name, standing)| view::WorkloadStatus {
                     name: name.clone(),
-                    mode: mode_name(standing.state.mode).into(),
+                    mode: modes::word(&standing.state).into(),
                     basis: standing.state.basis.name().into(),
                     processes: processes(name),
                     alerts: standing.alerts,
@@ -98,7 +98,7 @@ impl Backend for Engine {
                 let tally = state.baseline.tally(name);
                 view::Workload {
                     name: name.clone(),
-                    mode: mode_name(standing.state.mode).into(),
+                    mode: modes::word(&standing.state).into(),
                     basis: standing.state.basis.name().into(),
                     processes: members(name),
                     baseline: view::BaselineSize {
@@ -216,6 +216,20 @@ impl Backend for Engine {
         Self::profile(self, workload, which)
     }
 
+    fn evidence(&self, workload: &str) -> Result<view::Standing, Refusal> {
+        Self::evidence(self, workload)
+    }
+
+    fn declare_step(
+        &self,
+        workload: &str,
+        step: &str,
+        reason: &str,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal> {
+        Self::declare_step(self, workload, step, reason, peer)
+    }
+
     fn order_baseline(
         &self,
         workload: &str,
@@ -309,7 +323,7 @@ impl Source for Engine {
 fn mode_view(workload: &str, state: &WorkloadState) -> view::Mode {
     view::Mode {
         workload: workload.to_owned(),
-        mode: mode_name(state.mode).into(),
+        mode: modes::word(state).into(),
         basis: state.basis.name().into(),
         since: rfc3339(state.changed),
     }

@@ -22,7 +22,6 @@ use slmguard_core::{
     decide::enforceable::gaps,
     decode::ClockOffset,
     observation::Observation,
-    workload::mode_from,
 };
 
 use super::{
@@ -31,6 +30,7 @@ use super::{
     classes::{Classes, scopes},
     clock,
     discovery::{self, AgentState, Discovery},
+    evidence,
     guard::Guard,
     modes,
     random::AlertIds,
@@ -153,6 +153,7 @@ impl Engine {
         let processes = ProcessTable::new(proc.clone(), cgroups);
         let mut state = State::new(baseline, processes, workloads);
         (state.approved, state.rejected) = approved::load(&store)?;
+        state.evidence = evidence::load(&store)?;
         let engine = Self {
             classes,
             store,
@@ -393,9 +394,8 @@ fn first_or_stored(
     if let Some(state) = store.workload(name)? {
         return Ok(state);
     }
-    let mode =
-        mode_from(mode).ok_or_else(|| anyhow::anyhow!("workload {name}: {mode} is no mode"))?;
-    let state = modes::first(mode, clock::now());
+    let state = modes::first_by_word(mode, clock::now())
+        .ok_or_else(|| anyhow::anyhow!("workload {name}: {mode} is no mode"))?;
     store.set_workload(name, &state)?;
     Ok(state)
 }

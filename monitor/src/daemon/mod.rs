@@ -12,6 +12,7 @@ mod clock;
 mod counts;
 mod discovery;
 pub mod engine;
+mod evidence;
 mod found;
 pub mod guard;
 mod launch;

@@ -12,7 +12,7 @@ use slmguard_core::{
         policy::{PolicyImage, PolicyInputs, PolicyLimits, compile_policy},
     },
     observation::Scope,
-    workload::{mode_from, mode_name, role_name},
+    workload::{mode_from, role_name},
 };
 
 use super::{clock, engine::Engine, modes, state::State};
@@ -136,13 +136,7 @@ impl Engine {
         let undeniable = word.and_then(|word| Undeniable::from_word(word));
         Ok((
             image,
-            control(
-                0,
-                state.modes(&scope.workload, mode),
-                scope.role,
-                undeniable,
-            )
-            .0,
+            control(0, state.modes(scope, mode), scope.role, undeniable).0,
         ))
     }
 
@@ -164,9 +158,11 @@ impl Engine {
         peer: Peer,
     ) -> Result<WorkloadState, Refusal> {
         self.may_change(peer, "only root may change modes; run this as root")?;
-        let wanted = mode_from(&change.mode).ok_or_else(|| {
+        let automatic = change.mode == modes::AUTO;
+        let word = if automatic { "learn" } else { &change.mode };
+        let wanted = mode_from(word).ok_or_else(|| {
             Refusal::Bad(format!(
-                "{} is no mode; use learn, monitor or enforce",
+                "{} is no mode; use learn, monitor, enforce or auto",
                 change.mode
             ))
         })?;
@@ -175,7 +171,7 @@ impl Engine {
                 "an approval needs a reason; give one with --reason".into(),
             ));
         }
-        if wanted != Mode::Learn {
+        if wanted != Mode::Learn || automatic {
             self.confirmed(workload)?;
         }
         self.settle(&format!("the mode of {workload}"));
@@ -184,12 +180,16 @@ impl Engine {
             Some(standing) => standing.state,
             None => return Err(no_such(workload)),
         };
-        let next = modes::change(workload, current, wanted, change.declare, clock::now())
-            .map_err(Refusal::Conflict)?;
+        let next = if automatic {
+            modes::automatic(clock::now())
+        } else {
+            modes::change(workload, current, wanted, change.declare, clock::now())
+                .map_err(Refusal::Conflict)?
+        };
         let approved = state.approved.get(workload).cloned();
         if change.declare && wanted != Mode::Learn {
             self.approve_all(&mut state, workload, peer, &change.reason)?;
-        } else if wanted == Mode::Learn {
+        } else if wanted == Mode::Learn && !automatic {
             self.retire_list(&mut state, workload)?;
         }
         let switched = self.switch(&mut state, workload, current, next);
@@ -272,9 +272,9 @@ impl Engine {
         let reason = slmguard_core::text::escape(change.reason.as_bytes());
         let action = format!(
             "mode {workload}: {} ({}) -> {} ({})",
-            mode_name(before.mode),
+            modes::word(&before),
             before.basis.name(),
-            mode_name(after.mode),
+            modes::word(&after),
             after.basis.name()
         );
         tracing::info!("{action} by user {} (pid {}): {reason}", peer.uid, peer.pid);

@@ -9,7 +9,10 @@ use monitor_common::{
 };
 use slmguard_core::{
     alert::{Alert, AlertContext, ProcessInfo},
-    baseline::{Baseline, Row},
+    baseline::{
+        Baseline, Row,
+        evidence::{Evidence, episode::Attribution},
+    },
     decide::{decide, name_it},
     decision::{Decision, Outcome},
     names::NameTable,
@@ -68,6 +71,8 @@ pub struct State {
     pub(super) approved: BTreeMap<String, Approved>,
     /// Subjects that workloads shall never use.
     pub(super) rejected: BTreeSet<Rejected>,
+    /// How complete what was learned is.
+    pub(super) evidence: Evidence,
     /// Names that workloads were given addresses for.
     pub names: NameTable,
     /// Members.
@@ -159,6 +164,7 @@ impl State {
             baseline,
             approved: BTreeMap::new(),
             rejected: BTreeSet::new(),
+            evidence: Evidence::new(0, 0),
             names: NameTable::default(),
             processes,
             workloads: workloads
@@ -182,10 +188,11 @@ impl State {
         if !matches!(observation.fact, Fact::Caller { .. }) {
             self.count_episode(&observation);
         }
+        let attribution = self.evidence.observe(&observation);
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
         let mut decision = decide(observation, &self.baseline);
         self.name(&mut decision);
-        self.learn(&decision);
+        self.learn(&decision, attribution.as_ref());
         Outline {
             decision,
             process,
@@ -213,11 +220,11 @@ impl State {
     }
 
     /// Counts behaviour that the kernel did not report again because it is known.
-    pub fn count_known(&mut self, observation: &Observation) {
-        self.absorb(observation);
+    pub fn count_known(&mut self, observation: &Observation, attribution: &Attribution) {
+        self.absorb(observation, Some(attribution), false);
     }
 
-    fn learn(&mut self, decision: &Decision) {
+    fn learn(&mut self, decision: &Decision, attribution: Option<&Attribution>) {
         let seen = &decision.observation;
         let learns = decision.outcome == Outcome::Learn;
         // A straggler from before a change of mode: what is enforced was approved without it.
@@ -225,11 +232,20 @@ impl State {
             return;
         }
         if learns || seen.verdict == Verdict::Known {
-            self.absorb(seen);
+            self.absorb(seen, attribution, learns);
+        } else if seen.verdict.is_adverse() && !seen.invariant {
+            let subject = seen.subject();
+            for family in seen.families() {
+                self.would_block(seen, family, &subject);
+            }
         }
     }
 
-    fn absorb(&mut self, seen: &Observation) {
+    fn absorb(&mut self, seen: &Observation, attribution: Option<&Attribution>, is_new: bool) {
+        // Without room for evidence nothing is learned: what nobody weighed must not be enforced.
+        if !self.weigh(seen, attribution, is_new) && is_new {
+            return;
+        }
         if self.baseline.absorb(seen) {
             self.learned.insert(seen.scope.clone());
         }

@@ -9,6 +9,7 @@ mod audit;
 mod baseline;
 mod damage;
 mod detected;
+mod evidence;
 mod outbox;
 mod schema;
 mod wal;

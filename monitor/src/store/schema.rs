@@ -88,6 +88,14 @@ const STEPS: &[&str] = &[
         subject  TEXT NOT NULL,
         PRIMARY KEY (workload, role, phase, family, subject)
     ) WITHOUT ROWID;
+    CREATE TABLE evidence (
+        workload TEXT PRIMARY KEY,
+        body     TEXT NOT NULL
+    );
+    CREATE TABLE episode (
+        id   INTEGER PRIMARY KEY CHECK (id = 0),
+        next INTEGER NOT NULL
+    );
 ",
 ];
 

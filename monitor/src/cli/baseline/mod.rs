@@ -2,6 +2,7 @@
 
 mod decide;
 mod exchange;
+mod explain;
 mod show;
 
 use clap::Subcommand;
@@ -20,6 +21,14 @@ pub enum Command {
         #[command(flatten)]
         format: Format,
     },
+    /// Tell how complete what was learned is: what is missing, what is to be expected, and when.
+    ///
+    /// For each family of behaviour: how many things are known, how many new ones a day are to be
+    /// expected, what the next step up needs and when it comes at this rate, and what would have
+    /// been refused lately, had it been enforced.
+    Explain(explain::Explain),
+    /// Say that a step of the workload's life does not apply, so that it is not waited for.
+    DoesNotApply(explain::DoesNotApply),
     /// Compare what was learned with what is approved.
     ///
     /// `+` was learned and is not approved, `-` is approved and was not seen. With --profile the
@@ -47,6 +56,8 @@ pub enum Command {
 pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Show { workload, format } => show::run(global, workload, *format),
+        Command::Explain(options) => explain::run(global, options),
+        Command::DoesNotApply(options) => explain::does_not_apply(global, options),
         Command::Diff(options) => exchange::diff(global, options),
         Command::Approve(options) => decide::run(global, "approve", options),
         Command::Reject(options) => decide::run(global, "reject", options),

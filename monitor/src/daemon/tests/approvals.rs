@@ -287,3 +287,98 @@ fn an_approval_that_the_kernel_has_no_room_for_changes_nothing() {
     assert_eq!(engine.profile("a", "approved").unwrap(), before);
     assert_eq!(engine.mode("a").unwrap().mode, "enforce");
 }
+
+/// So many tool processes live and end, each in its own minute, doing what `fact` says.
+fn lives(engine: &Engine, count: u32, verdict: Verdict, fact: impl Fn(u32) -> Fact) {
+    for life in 0..count {
+        let mut seen = observation(fact(life), verdict);
+        seen.time += u64::from(life) * 120_000_000_000;
+        seen.process.pid += life;
+        engine.ingest(seen, None, Instant::now());
+    }
+}
+
+#[test]
+fn how_complete_a_baseline_is_is_told_in_plain_words() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (engine, _) = start(dir.path(), CONFIG);
+        lives(&engine, 1, Verdict::New, |_| connect(1));
+        lives(&engine, 300, Verdict::Known, |_| connect(1));
+        let standing = Backend::evidence(&*engine, "a").unwrap();
+        let [family] = standing.families.as_slice() else {
+            panic!("{standing:?}")
+        };
+        assert_eq!(
+            (family.role.as_str(), family.family.as_str()),
+            ("agent", "destination")
+        );
+        let text = family.lines.join("\n");
+        assert!(text.contains("1 destination known after"), "{text}");
+        assert!(
+            text.contains("had it enforced during the last 7 days"),
+            "{text}"
+        );
+        assert!(!standing.lifecycle.is_empty());
+        engine.save_evidence();
+    }
+    let (engine, _) = start(dir.path(), CONFIG);
+    let again = Backend::evidence(&*engine, "a").unwrap();
+    assert!(
+        again.families[0].lines[0].starts_with("1 destination known after"),
+        "it survives a restart: {again:?}"
+    );
+}
+
+#[test]
+fn in_mode_auto_a_family_goes_as_far_as_evidence_takes_it_and_no_farther() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, fake) = start(dir.path(), CONFIG);
+    lives(&engine, 1, Verdict::New, |_| connect(1));
+    let mode = engine.set_mode("a", &change("auto", false), ROOT).unwrap();
+    assert_eq!(
+        (mode.mode.as_str(), mode.basis.as_str()),
+        ("auto", "evidence")
+    );
+    engine.promote();
+    let (control, _) = agent(&engine, &fake);
+    assert_eq!(control.mode_bits(Family::Destination), Mode::Learn as u8);
+
+    // Two days in which nothing new comes: the bound on what is new allows alerts, and no more.
+    lives(&engine, 3000, Verdict::Known, |_| connect(1));
+    engine.promote();
+    let (control, _) = agent(&engine, &fake);
+    assert_eq!(control.mode_bits(Family::Destination), Mode::Monitor as u8);
+    assert_eq!(
+        control.mode_bits(Family::Exec),
+        Mode::Monitor as u8,
+        "nothing in all that time says as much"
+    );
+    let audit = engine.store.audit(10).unwrap();
+    let news = "destination goes from learning to alerting";
+    assert!(
+        audit.iter().any(|entry| entry.action.contains(news)),
+        "{audit:?}"
+    );
+
+    decide(&engine, "approve", |o| {
+        o.families = vec!["destination".into()]
+    })
+    .unwrap();
+    assert_eq!(
+        engine.mode("a").unwrap().mode,
+        "auto",
+        "an approval leaves the mode"
+    );
+    let (control, image) = agent(&engine, &fake);
+    assert_eq!(control.mode_bits(Family::Destination), Mode::Enforce as u8);
+    assert_eq!(image.destinations.len(), 1);
+    drop(engine);
+    let (engine, fake) = start(dir.path(), CONFIG);
+    assert_eq!(engine.mode("a").unwrap().mode, "auto");
+    let (control, _) = agent(&engine, &fake);
+    assert_eq!(control.mode_bits(Family::Destination), Mode::Enforce as u8);
+    engine.set_mode("a", &change("learn", false), ROOT).unwrap();
+    let (control, _) = agent(&engine, &fake);
+    assert_eq!(control.mode_bits(Family::Destination), Mode::Learn as u8);
+}
