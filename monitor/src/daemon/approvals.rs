@@ -378,6 +378,19 @@ impl Engine {
         published
     }
 
+    /// Says so for every list that is in force: evidence is saved now and then, lists at once.
+    pub(super) fn declare_lists(&self, state: &mut State) {
+        let in_force: Vec<_> = state
+            .approved
+            .iter()
+            .filter(|(_, approved)| approved.active)
+            .map(|(workload, approved)| (workload.clone(), approved.profile.clone()))
+            .collect();
+        for (workload, list) in in_force {
+            self.declare(state, &workload, Some(&list));
+        }
+    }
+
     /// Says to the evidence which families an operator's list covers; without a list, that all of
     /// them learn again.
     fn declare(&self, state: &mut State, workload: &str, list: Option<&Profile>) {

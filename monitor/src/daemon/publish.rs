@@ -29,6 +29,7 @@ impl Engine {
     /// called before anything is enrolled.
     pub fn publish_all(&self) -> anyhow::Result<()> {
         let mut state = self.state();
+        self.declare_lists(&mut state);
         {
             let mut guard = self.guard();
             for (id, scope) in &self.classes.configured() {
