@@ -6,6 +6,9 @@
 //! *Invariant:* nothing that broke a rule is ever learned, and nothing whose path is not known from
 //! the root.
 
+pub mod order;
+pub mod volume;
+
 mod nearest;
 mod rows;
 #[cfg(test)]
