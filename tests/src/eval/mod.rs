@@ -5,8 +5,13 @@
 //! here may score, learn or decide. Everything is repeatable from the committed data and the seeds
 //! in these files, except what is marked as measured.
 
+mod agents;
+mod calibration;
+mod cost;
 mod data;
+mod leak;
 mod page;
+mod sockets;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -125,4 +130,21 @@ pub struct Question {
 }
 
 /// Every question, in the order of the page.
-pub const QUESTIONS: &[Question] = &[];
+pub const QUESTIONS: &[Question] = &[
+    Question {
+        name: "agents",
+        ask: agents::ask,
+    },
+    Question {
+        name: "leak",
+        ask: leak::ask,
+    },
+    Question {
+        name: "calibration",
+        ask: calibration::ask,
+    },
+    Question {
+        name: "cost",
+        ask: cost::ask,
+    },
+];
