@@ -350,3 +350,32 @@ fn is_stopped(run: &Run, known: &Known<'_>, rule: Rule) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn siblings_of_a_model_are_on_one_side_of_the_split() -> Result<()> {
+        let runs = agentdojo()?;
+        for run in &runs {
+            assert_eq!(is_tuning(&run.model), is_tuning(base(&run.model)));
+        }
+        let tuning = runs.iter().filter(|run| is_tuning(&run.model)).count();
+        assert!(tuning > 5_000 && runs.len() - tuning > 5_000);
+        Ok(())
+    }
+
+    #[test]
+    fn every_function_of_the_table_is_called_somewhere() -> Result<()> {
+        let called: BTreeSet<String> = agentdojo()?
+            .into_iter()
+            .flat_map(|run| run.calls)
+            .map(|call| call.function)
+            .collect();
+        for (function, _) in DESTINATIONS {
+            assert!(called.contains(*function), "{function}");
+        }
+        Ok(())
+    }
+}

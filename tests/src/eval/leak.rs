@@ -70,7 +70,7 @@ fn time(window: u64) -> u64 {
 pub fn ask(tell: &mut dyn FnMut(&str)) -> Result<Vec<Target>> {
     let mut targets = vec![];
     for sigma in [0.5, 0.3] {
-        for more in [0.05, 0.10, 0.25] {
+        for more in [0.0, 0.05, 0.10, 0.25] {
             tell(&format!("{:.0} % more, spread {sigma}", more * 100.0));
             targets.extend(leak(sigma, more)?);
         }
@@ -109,6 +109,9 @@ fn leak(sigma: f64, more: f64) -> Result<Vec<Target>> {
         }
         lost.push(extra);
         by_one += usize::from(window);
+    }
+    if more == 0.0 {
+        return Ok(control(sigma, found, by_one));
     }
     let percent = (more * 100.0).round();
     let name = |what: &str| {
@@ -161,6 +164,25 @@ fn leak(sigma: f64, more: f64) -> Result<Vec<Target>> {
         )
         .between(one_low, one_high),
     ])
+}
+
+/// What the same measurement finds where there is no leak.
+fn control(sigma: f64, found: usize, by_one: usize) -> Vec<Target> {
+    let row = |what: &str, text: &str, hits: usize| {
+        let (low, high) = share(hits, RUNS as usize);
+        let name = format!("leak_none_spread_{}_{what}", (sigma * 10.0) as u32);
+        let text = format!("no leak, spread {sigma} of the logarithm: {text}");
+        let value = hits as f64 / RUNS as f64;
+        Target::new(SECTION, &name, &text, value, Goal::Told).between(low, high)
+    };
+    vec![
+        row("found", "alarm all the same within 24 h", found),
+        row(
+            "by_one_window",
+            "alarm by any single window within 7 days",
+            by_one,
+        ),
+    ]
 }
 
 /// All replicas send 40 % more from one window on: nobody leaks.
