@@ -37,6 +37,10 @@ impl State {
         };
         let subject = seen.subject();
         for family in seen.families() {
+            // What a rule of the operator allows, or enrolment, was not learned.
+            if !is_new && self.baseline.get(&seen.scope, family, &subject).is_none() {
+                continue;
+            }
             let noted = self
                 .evidence
                 .note(&seen.scope, family, &subject, attribution, seen.time);

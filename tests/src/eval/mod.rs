@@ -5,10 +5,15 @@
 //! here may score, learn or decide. Everything is repeatable from the committed data and the seeds
 //! in these files, except what is marked as measured.
 
+mod agents;
+mod calibration;
 mod convergence;
+mod cost;
 mod data;
+mod leak;
 mod page;
 mod poisoning;
+mod sockets;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -130,4 +135,23 @@ pub struct Question {
 }
 
 /// Every question, in the order of the page.
-pub const QUESTIONS: &[Question] = &[convergence::QUESTION, poisoning::QUESTION];
+pub const QUESTIONS: &[Question] = &[
+    convergence::QUESTION,
+    Question {
+        name: "agents",
+        ask: agents::ask,
+    },
+    Question {
+        name: "leak",
+        ask: leak::ask,
+    },
+    poisoning::QUESTION,
+    Question {
+        name: "calibration",
+        ask: calibration::ask,
+    },
+    Question {
+        name: "cost",
+        ask: cost::ask,
+    },
+];

@@ -8,6 +8,9 @@
 
 pub mod evidence;
 pub mod lineage;
+pub mod order;
+pub mod volume;
+
 mod nearest;
 mod rows;
 #[cfg(test)]
