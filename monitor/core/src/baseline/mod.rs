@@ -7,6 +7,7 @@
 //! the root.
 
 mod nearest;
+pub mod paths;
 mod rows;
 #[cfg(test)]
 mod tests;
