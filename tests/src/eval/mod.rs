@@ -7,6 +7,7 @@
 
 mod data;
 mod page;
+mod paths;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -125,4 +126,7 @@ pub struct Question {
 }
 
 /// Every question, in the order of the page.
-pub const QUESTIONS: &[Question] = &[];
+pub const QUESTIONS: &[Question] = &[Question {
+    name: "paths",
+    ask: paths::ask,
+}];

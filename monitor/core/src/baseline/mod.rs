@@ -6,6 +6,7 @@
 //! *Invariant:* nothing that broke a rule is ever learned, and nothing whose path is not known from
 //! the root.
 
+pub mod destinations;
 mod nearest;
 pub mod paths;
 mod rows;

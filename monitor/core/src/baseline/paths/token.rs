@@ -260,14 +260,14 @@ pub(super) fn write_form(name: &[u8], out: &mut String) -> bool {
 }
 
 /// Writes the class in braces.
-pub(super) fn write_class(class: Class, out: &mut String) {
+pub(in crate::baseline) fn write_class(class: Class, out: &mut String) {
     out.push('{');
     out.push_str(class.word());
     out.push('}');
 }
 
 /// Writes literal bytes, escaped, with braces and asterisks escaped as well.
-pub(super) fn write_literal(bytes: &[u8], out: &mut String) {
+pub(in crate::baseline) fn write_literal(bytes: &[u8], out: &mut String) {
     if bytes
         .iter()
         .all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_'))
