@@ -149,6 +149,20 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|name| !name.is_empty())
 }
 
+/// The path as the kernel reports it. The traces have it as it was written, with `..` in it, where
+/// our programs see the file that was reached.
+fn resolved(path: &str) -> String {
+    let mut names = vec![];
+    for name in parts(path).filter(|name| *name != ".") {
+        if name == ".." {
+            names.pop();
+        } else {
+            names.push(name);
+        }
+    }
+    format!("/{}", names.join("/"))
+}
+
 impl Known for Trie {
     fn knows(&self, mode: &str, path: &str) -> bool {
         self.walk(mode, &parts(path).collect::<Vec<_>>())
@@ -161,8 +175,12 @@ const HELD_OUT: std::ops::RangeInclusive<u32> = 6..=9;
 
 /// Answers the question.
 pub fn ask(progress: &mut dyn FnMut(&str)) -> Result<Vec<Target>> {
-    let all = opens()?;
-    let decoys = decoys()?;
+    let mut all = opens()?;
+    let mut decoys = decoys()?;
+    let paths = all.iter_mut().map(|open| &mut open.path);
+    for path in paths.chain(decoys.iter_mut().map(|(_, path)| path)) {
+        *path = resolved(path);
+    }
     let of = |days: std::ops::RangeInclusive<u32>| -> Vec<&Open> {
         all.iter().filter(|open| days.contains(&open.day)).collect()
     };
@@ -188,11 +206,6 @@ pub fn ask(progress: &mut dyn FnMut(&str)) -> Result<Vec<Target>> {
         "ours on days 3–5, on which it was chosen: unique false positives per day",
         choosing.unique_a_day,
     )];
-    // Whoever chooses a setting must not see the rest.
-    if std::env::var_os("PATHS_CHOOSING").is_some() {
-        return Ok(targets);
-    }
-
     let test = of(HELD_OUT);
     let result = score(&model, &test, &decoys);
     progress(&format!("ours lets through: {:?}", result.decoys));

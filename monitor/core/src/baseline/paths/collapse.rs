@@ -1,12 +1,15 @@
-//! Open sets: folders whose files keep getting new names of one kind, so that no list of names is
-//! ever complete.
+//! Open sets: names that keep coming, so that no list of them is ever complete.
 //!
-//! A set is (access, folder in class form, extension). It is open if it has [`LEAVES`] different
-//! names, if at least [`GROWTH`] of them a day were seen on one day only (Q1/T of incidence counts,
-//! with days as the unit: A. Chao, 1987, Biometrics 43), and if it grew on [`GROWING_DAYS`] days
-//! after its first. The last keeps a library that was loaded once, with all its files, from looking
-//! like growth; so does asking for three days in all. What is open then stands for every name with
-//! the same extension that is not hidden, in the same folder, for the same access.
+//! There are two kinds. **Names of one extension** in a folder, `/srv/in/{any}.md`: every name that
+//! is not hidden, for the same access. **Numbers** of one to four digits in one component, folders
+//! included, `/srv/data/tenant-{n}/index.db`: everything around the numbers stays.
+//!
+//! A set is open if it has [`LEAVES`] different members, if at least [`GROWTH`] of them a day were
+//! seen on one day only (Q1/T of incidence counts, with days as the unit: A. Chao, 1987, Biometrics
+//! 43), if anything at all was seen on [`DAYS`] days, and if the set grew on days after its first: a
+//! set of names on two ([`NAMES_GROW`]), one of numbers, which opens far less, on one
+//! ([`NUMBERS_GROW`]). The last two keep a library that was loaded once, with all its files, from
+//! looking like growth.
 //!
 //! Open sets are a function of the entries alone, whatever order they came in; they are worked out
 //! anew after every change and never stored.
@@ -25,8 +28,12 @@ use super::{
 pub const LEAVES: usize = 8;
 /// New names a day that an open set gets at least.
 pub const GROWTH: f64 = 0.5;
-/// Days after the first one on which it got new names, at least.
-pub const GROWING_DAYS: usize = 2;
+/// Days on which anything was seen, at least.
+pub const DAYS: u32 = 3;
+/// Days after the first one on which a set of names got new members, at least.
+pub const NAMES_GROW: usize = 2;
+/// The same for a set of numbers.
+pub const NUMBERS_GROW: usize = 1;
 
 /// Open sets as text forms: `/srv/in/{any}.md`.
 pub(super) type OpenSets = BTreeSet<Box<str>>;
@@ -39,7 +46,6 @@ const SHARED: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 struct Growth {
     leaves: usize,
     singles: usize,
-    first: Option<u32>,
     /// Days on which a name was new.
     grew: BTreeSet<u32>,
 }
@@ -53,46 +59,67 @@ pub(super) fn open_sets<'a>(
 ) -> OpenSets {
     let mut sets: BTreeMap<String, Growth> = BTreeMap::new();
     for (text, seen) in entries {
-        let Some(set) = set_of(access, text) else {
-            continue;
-        };
-        let growth = sets.entry(set).or_default();
-        growth.leaves += 1;
-        growth.singles += usize::from(seen.is_single());
-        growth.grew.insert(seen.first());
-        growth.first = Some(growth.first.map_or(seen.first(), |f| f.min(seen.first())));
+        for set in sets_of(access, text) {
+            let growth = sets.entry(set).or_default();
+            growth.leaves += 1;
+            growth.singles += usize::from(seen.is_single());
+            growth.grew.insert(seen.first());
+        }
     }
     sets.into_iter()
-        .filter(|(_, growth)| is_open(growth, days))
+        .filter(|(set, growth)| is_open(set, growth, days))
         .filter(|(set, _)| may_be_open(access, set))
         .map(|(set, _)| set.into())
         .collect()
 }
 
-fn is_open(growth: &Growth, days: u32) -> bool {
-    growth.leaves >= LEAVES
-        && growth.singles as f64 >= GROWTH * f64::from(days.max(1))
-        && growth.grew.len() > GROWING_DAYS
+fn is_open(set: &str, growth: &Growth, days: u32) -> bool {
+    let names = set.contains("/{any}");
+    let grow = if names { NAMES_GROW } else { NUMBERS_GROW };
+    days >= DAYS
+        && growth.leaves >= LEAVES
+        && growth.singles as f64 >= GROWTH * f64::from(days)
+        && growth.grew.len() > grow
 }
 
-/// The set that an entry belongs to, as text; none where its name cannot be one of many.
-pub(super) fn set_of(access: Access, text: &str) -> Option<String> {
+/// The sets that an entry belongs to, as text: at most one of names, and one of numbers for each
+/// component that has any.
+pub(super) fn sets_of(access: Access, text: &str) -> Vec<String> {
+    let leaf = text.rsplit('/').next().unwrap_or_default();
+    let mut sets: Vec<String> = set_of(access, text).into_iter().collect();
+    let code = leaf
+        .rfind('.')
+        .is_some_and(|at| guard::is_code(leaf[at..].as_bytes()));
+    if code {
+        return sets;
+    }
+    let mut start = 0;
+    for part in text.split_inclusive('/') {
+        let name = part.trim_end_matches('/');
+        // The cheap question first: most names have no digit.
+        let open = if name.bytes().any(|b| b.is_ascii_digit()) {
+            let parsed = name.parse::<NamePattern>().ok();
+            parsed.and_then(|parsed| parsed.with_counters())
+        } else {
+            None
+        };
+        if let Some(open) = open {
+            let end = start + name.len();
+            sets.push(format!("{}{open}{}", &text[..start], &text[end..]));
+        }
+        start += part.len();
+    }
+    sets
+}
+
+/// The set of names that an entry belongs to.
+fn set_of(access: Access, text: &str) -> Option<String> {
     let (folder, leaf) = text.rsplit_once('/')?;
     if folder.is_empty() || leaf.starts_with('.') {
         return None;
     }
     let leaf: NamePattern = leaf.parse().ok()?;
     let extension = leaf.extension()?;
-    set(access, folder, extension)
-}
-
-/// The set that a path belongs to, given its form and its own last name.
-pub(super) fn set_of_name(access: Access, text: &str, name: &[u8]) -> Option<String> {
-    let (folder, _) = text.rsplit_once('/')?;
-    if folder.is_empty() || name.starts_with(b".") {
-        return None;
-    }
-    let extension = super::lexer::extension(name);
     set(access, folder, extension)
 }
 

@@ -5,9 +5,11 @@
 //! invariant must be right about every workload, the guard may be too careful, because all it costs
 //! is that a path is told to a person.
 //!
-//! What it cannot know: which of a workload's own folders belong to different customers. Folders are
-//! never joined by growth, so that a new customer is news; but customers that are *called* by a
-//! class (a uuid, a number of five digits) are one form from the first one on.
+//! What it cannot know: which of a workload's own folders belong to different customers. A new
+//! customer with a name is news. Customers that are *called* by a class (a uuid, a number of five
+//! digits) are one form from the first one on, and those with smaller numbers become one when there
+//! are eight and new ones keep coming: a workload that serves them all has to read them all, and a
+//! path does not say on whose behalf.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 

@@ -19,7 +19,7 @@ pub(super) enum Part<'a> {
 }
 
 /// Digits from which on a number is a class.
-const DIGITS: usize = 5;
+pub(super) const DIGITS: usize = 5;
 /// Hexadecimal digits from which on they are a class.
 const HEX: usize = 12;
 

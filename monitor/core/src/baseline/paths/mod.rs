@@ -2,8 +2,8 @@
 //!
 //! Three steps, each a pure function. [`guard`]: about sensitive places nothing general is learned.
 //! [`token`]: what changes with every file of a kind (numbers, hashes, dates, random letters) is
-//! replaced by its class. [`collapse`]: a folder that keeps getting new names of one extension stands
-//! for all of them. The sums are sets of (access, form, days), so that the baselines of several
+//! replaced by its class. [`collapse`]: where new names of one extension, or new numbers, keep
+//! coming, one pattern stands for all of them. The sums are sets of (access, form, days), so that the baselines of several
 //! hosts are joined by union, in any order.
 //!
 //! It knows paths and days; not processes, policies, storage or clocks.
@@ -87,7 +87,7 @@ pub enum Known<'a> {
     Exact,
     /// Paths of this form were seen; text form of a [`Pattern`].
     Class(&'a str),
-    /// The folder keeps getting names of this kind; text form of a [`Pattern`].
+    /// Names or numbers of this kind keep coming; text form of a [`Pattern`].
     Collapsed(&'a str),
     /// Neither.
     Unknown {
@@ -233,13 +233,12 @@ impl PathModel {
                 Known::Exact
             };
         }
-        if guard.is_none()
-            && let Some(set) = parts
-                .last()
-                .and_then(|name| collapse::set_of_name(access, &text, name))
-            && let Some(set) = self.open_sets()[access as usize].get(set.as_str())
-        {
-            return Known::Collapsed(set);
+        if guard.is_none() {
+            let open = &self.open_sets()[access as usize];
+            let sets = collapse::sets_of(access, &text);
+            if let Some(set) = sets.iter().find_map(|set| open.get(set.as_str())) {
+                return Known::Collapsed(set);
+            }
         }
         Known::Unknown { guard }
     }
@@ -259,7 +258,8 @@ impl PathModel {
         for access in Access::ALL {
             let open = &self.open_sets()[access as usize];
             let covered = |text: &str| {
-                collapse::set_of(access, text).is_some_and(|set| open.contains(set.as_str()))
+                let sets = collapse::sets_of(access, text);
+                sets.iter().any(|set| open.contains(set.as_str()))
             };
             let single = self.entries[access as usize]
                 .iter()

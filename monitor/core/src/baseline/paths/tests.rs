@@ -64,11 +64,11 @@ fn under_the_guard_only_the_very_path_is_known() {
 fn a_growing_folder_is_known_with_new_names_and_not_with_guarded_ones() {
     let mut model = PathModel::default();
     for n in 0..12u32 {
-        let path = format!("/srv/in/report-{n}.db");
+        let path = format!("/srv/in/report-{}.db", char::from(b'a' + n as u8));
         model.absorb(Access::Read, path.as_bytes(), n / 3);
     }
     assert_eq!(
-        says(&model, Access::Read, "/srv/in/report-0.db"),
+        says(&model, Access::Read, "/srv/in/report-a.db"),
         Known::Exact
     );
     assert_eq!(
@@ -86,6 +86,28 @@ fn a_growing_folder_is_known_with_new_names_and_not_with_guarded_ones() {
     }
     assert_eq!(model.patterns(), [(Access::Read, "/srv/in/{any}.db")]);
     assert_eq!(model.len(), 12);
+}
+
+#[test]
+fn numbered_customers_that_keep_coming_are_known_and_others_are_not() {
+    let mut model = PathModel::default();
+    for n in 0..12u32 {
+        let path = format!("/srv/data/tenant-{n:03}/doc-12345.md");
+        model.absorb(Access::Read, path.as_bytes(), n / 3);
+    }
+    assert_eq!(
+        says(&model, Access::Read, "/srv/data/tenant-777/doc-54321.md"),
+        Known::Collapsed("/srv/data/tenant-{n}/doc-{num}.md")
+    );
+    for path in [
+        "/srv/data/tenant-evil/doc-54321.md",
+        "/srv/data/tenant-777/doc-54321.db",
+        "/srv/data/tenant-003/.git/config",
+        "/srv/data/tenant-003/secret-54321.md",
+    ] {
+        assert!(!says(&model, Access::Read, path).is_known(), "{path}");
+    }
+    assert_eq!(model.patterns().len(), 1);
 }
 
 #[test]
@@ -185,7 +207,8 @@ fn happenings() -> impl Strategy<Value = Vec<(u32, Access, String)>> {
     let access = prop_oneof![Just(Access::Read), Just(Access::Create)];
     let path = prop_oneof![
         (0u32..40).prop_map(|n| format!("/srv/in/r{n}.md")),
-        (0u32..40).prop_map(|n| format!("/srv/out/r{n}")),
+        (0u32..40).prop_map(|n| format!("/srv/out/t{n}/r")),
+        (0u32..40).prop_map(|n| format!("/srv/names/{}.md", "x".repeat(n as usize + 1))),
         (0u32..4).prop_map(|n| format!("/etc/r{n}")),
         (10_000u32..10_004).prop_map(|n| format!("/srv/x-{n}.py")),
     ];

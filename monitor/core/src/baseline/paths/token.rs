@@ -32,6 +32,8 @@ pub enum Class {
     Num,
     /// The random part of a temporary file's name.
     Rand,
+    /// One to four digits: learned from many, never from one.
+    Counter,
     /// Any name with the same extension that does not begin with a dot: learned from many, never
     /// from one.
     Any,
@@ -39,7 +41,7 @@ pub enum Class {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Pid,
         Self::Uuid,
         Self::Sha256,
@@ -50,6 +52,7 @@ impl Class {
         Self::Date,
         Self::Num,
         Self::Rand,
+        Self::Counter,
         Self::Any,
     ];
 
@@ -66,6 +69,7 @@ impl Class {
             Self::Date => "date",
             Self::Num => "num",
             Self::Rand => "rand",
+            Self::Counter => "n",
             Self::Any => "any",
         }
     }
@@ -84,15 +88,20 @@ impl Class {
             Self::Sha256 => one(HEX),
             Self::Sha1 => one(HEX.split_at(40).0),
             Self::Md5 => one(HEX.split_at(32).0),
-            Self::Hex => one("0123456789ab"),
+            // Not twelve: with something before it, that could be a uuid.
+            Self::Hex => one("0123456789abc"),
             Self::Hex2 => one("0a"),
             Self::Date => one("2026-01-31"),
-            Self::Num => one("12345"),
+            Self::Num => one(NUMBER),
             Self::Rand => ["aB3dE9", "a1b2c3d4"],
+            Self::Counter => one("7"),
             Self::Any => one("name"),
         }
     }
 }
+
+/// A sample of a number is so many of these digits.
+const NUMBER: &str = "1234567890123456";
 
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -202,8 +211,34 @@ impl NamePattern {
         (!open).then_some(b"")
     }
 
+    /// The same with every number of one to four digits open; none where there is no such number.
+    pub(super) fn with_counters(&self) -> Option<Self> {
+        let mut pieces = vec![];
+        let mut any = false;
+        for piece in &self.pieces {
+            let Piece::Literal(bytes) = piece else {
+                pieces.push(piece.clone());
+                continue;
+            };
+            for run in bytes.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()) {
+                if run[0].is_ascii_digit() && run.len() < lexer::DIGITS {
+                    pieces.push(Piece::Class(Class::Counter));
+                    any = true;
+                } else if let Some(Piece::Literal(before)) = pieces.last_mut() {
+                    before.extend_from_slice(run);
+                } else {
+                    pieces.push(Piece::Literal(run.to_vec()));
+                }
+            }
+        }
+        any.then_some(Self { pieces })
+    }
+
     /// Whether a name is of this form.
     pub fn matches(&self, name: &[u8]) -> bool {
+        if self.pieces.contains(&Piece::Class(Class::Counter)) {
+            return Self::of(name).with_counters().as_ref() == Some(self);
+        }
         match &self.pieces[..] {
             [Piece::Literal(literal)] => literal == name,
             [Piece::Class(Class::Pid)] => lexer::is_number(name),
@@ -229,15 +264,20 @@ impl NamePattern {
 
     /// A name of this form, as far as there is one: to ask about the form what is asked about names.
     pub(super) fn sample(&self) -> Vec<u8> {
-        let [first, second] = [0, 1].map(|which| self.with_samples(which));
-        if self.matches(&first) { first } else { second }
+        // What is behind a letter must not look like a hash or a random part with it.
+        let lengths = lexer::DIGITS..=NUMBER.len();
+        let mut tries =
+            lengths.flat_map(|digits| [0, 1].map(|which| self.with_samples(which, digits)));
+        let found = tries.find(|name| self.matches(name));
+        found.unwrap_or_else(|| self.with_samples(0, lexer::DIGITS))
     }
 
-    fn with_samples(&self, which: usize) -> Vec<u8> {
+    fn with_samples(&self, which: usize, digits: usize) -> Vec<u8> {
         let mut name = vec![];
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(bytes) => name.extend_from_slice(bytes),
+                Piece::Class(Class::Num) => name.extend(NUMBER.bytes().take(digits)),
                 Piece::Class(class) => name.extend(class.samples()[which].bytes()),
             }
         }

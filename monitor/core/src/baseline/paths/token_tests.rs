@@ -149,6 +149,18 @@ fn extensions_are_those_that_every_name_of_the_form_has() {
     assert_eq!(of("a.log.12345"), None);
 }
 
+#[test]
+fn counters_are_opened_on_demand_only() {
+    let open = |name: &str| NamePattern::of(name.as_bytes()).with_counters();
+    let pattern = open("tenant-003").unwrap();
+    assert_eq!(pattern.to_string(), "tenant-{n}");
+    assert_eq!("tenant-{n}".parse(), Ok(pattern.clone()));
+    assert!(pattern.matches(b"tenant-7") && pattern.matches(b"tenant-1234"));
+    assert!(!pattern.matches(b"tenant-12345") && !pattern.matches(b"tenant-evil"));
+    assert_eq!(open("v2-12345.md").unwrap().to_string(), "v{n}-{num}.md");
+    assert_eq!(open("name"), None);
+}
+
 /// Names that are likely to hit classes.
 fn names() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
