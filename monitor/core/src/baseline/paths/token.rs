@@ -265,7 +265,7 @@ impl NamePattern {
     /// A name of this form, as far as there is one: to ask about the form what is asked about names.
     pub(super) fn sample(&self) -> Vec<u8> {
         // What is behind a letter must not look like a hash or a random part with it.
-        let lengths = lexer::DIGITS..=NUMBER.len();
+        let lengths = (lexer::DIGITS..=NUMBER.len()).chain(1..lexer::DIGITS);
         let mut tries =
             lengths.flat_map(|digits| [0, 1].map(|which| self.with_samples(which, digits)));
         let found = tries.find(|name| self.matches(name));
