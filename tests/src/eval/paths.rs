@@ -18,7 +18,7 @@ use super::{Goal, Open, Target, decoys, opens};
 pub const SECTION: &str = "Paths";
 /// What stands above its table.
 pub const TEXT: &str = "Ten days of a Python inference service, learned on days 0–2, held out days \
-    6–9; 36 paths that must not be allowed. A false positive counts once a day per access and path. \
+    6–9; 36 paths that must not be allowed. A false positive counts once a day per path. \
     Decoys are asked about after the learning days alone.";
 
 /// Children of a folder beyond which the trie of others forgets their names.
@@ -33,7 +33,7 @@ trait Known {
 
 /// What came out of a test.
 struct Score {
-    /// Different unknown (mode, path) of each day, added up, per day.
+    /// Different paths with an unknown access of each day, added up, per day.
     unique_a_day: f64,
     /// Share of all accesses.
     share: f64,
@@ -46,7 +46,7 @@ fn score(known: &dyn Known, test: &[&Open], decoys: &[(String, String)]) -> Scor
         .iter()
         .filter(|open| !known.knows(&open.mode, &open.path))
         .collect();
-    let unique: BTreeSet<_> = unknown.iter().map(|o| (o.day, &o.mode, &o.path)).collect();
+    let unique: BTreeSet<_> = unknown.iter().map(|o| (o.day, &o.path)).collect();
     Score {
         unique_a_day: unique.len() as f64 / days.len().max(1) as f64,
         share: unknown.len() as f64 / test.len().max(1) as f64,
@@ -86,8 +86,8 @@ impl Known for Exact {
     }
 }
 
-/// A trie of components per file system, with the modes of everything below a folder that was
-/// collapsed thrown together.
+/// A trie of components. Where a folder was collapsed, the modes of everything below it are thrown
+/// together, and two wildcards in a row match at any depth.
 #[derive(Default)]
 struct Trie {
     children: BTreeMap<String, Trie>,
@@ -133,10 +133,18 @@ impl Trie {
         let [name, rest @ ..] = path else {
             return self.modes.contains(mode);
         };
-        ["*", *name]
-            .iter()
-            .filter_map(|edge| self.children.get(*edge))
-            .any(|child| child.walk(mode, rest))
+        // Two wildcards in a row are written as one that stands for any depth.
+        let deep = self.collapsed && self.children.values().all(|child| child.collapsed);
+        (deep && self.has_below(mode))
+            || ["*", *name]
+                .iter()
+                .filter_map(|edge| self.children.get(*edge))
+                .any(|child| child.walk(mode, rest))
+    }
+
+    fn has_below(&self, mode: &str) -> bool {
+        let mut children = self.children.values();
+        children.any(|child| child.modes.contains(mode) || child.has_below(mode))
     }
 
     fn leaves(&self) -> usize {
@@ -328,5 +336,11 @@ mod tests {
         }
         assert!(trie.knows("read", "/data/evil/x") && trie.knows("create", "/data/t7/x"));
         assert!(!trie.knows("read", "/data/evil/y") && !trie.knows("read", "/other"));
+        let mut deep = Trie::default();
+        for n in 0..COLLAPSE * 3 {
+            deep.insert("read", &mut parts(&format!("/data/t{n}/x{}", n % 100)));
+        }
+        assert!(deep.knows("read", "/data/evil") && deep.knows("read", "/data/a/b/c"));
+        assert!(!deep.knows("create", "/data/evil") && !deep.knows("read", "/other"));
     }
 }
