@@ -1,3 +1,5 @@
+//! Tests of the binding of addresses to names; addresses and names are documentation's.
+
 use proptest::prelude::*;
 
 use super::*;

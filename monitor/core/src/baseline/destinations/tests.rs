@@ -1,3 +1,5 @@
+//! Tests of the model of destinations: what is known after which calls.
+
 use proptest::prelude::*;
 
 use super::*;

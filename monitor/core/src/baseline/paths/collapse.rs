@@ -89,7 +89,7 @@ pub(super) fn sets_of(access: Access, text: &str) -> Vec<String> {
     let mut sets: Vec<String> = set_of(access, text).into_iter().collect();
     let code = leaf
         .rfind('.')
-        .is_some_and(|at| guard::is_code(leaf[at..].as_bytes()));
+        .is_some_and(|at| guard::is_code(&leaf.as_bytes()[at..]));
     if code {
         return sets;
     }

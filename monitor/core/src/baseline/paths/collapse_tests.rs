@@ -1,3 +1,5 @@
+//! Tests of open sets, on entries as text.
+
 use super::*;
 
 fn open(access: Access, entries: &[(String, Days)], days: u32) -> Vec<String> {

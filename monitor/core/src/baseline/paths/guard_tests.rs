@@ -1,3 +1,5 @@
+//! Tests of the guard, among them that it holds every invariant about files.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the forms of whole paths.
+
 use proptest::prelude::*;
 
 use super::*;

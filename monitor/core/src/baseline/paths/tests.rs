@@ -1,3 +1,5 @@
+//! Tests of the model of paths: what is known after which days.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of classes and of the text form of names.
+
 use proptest::prelude::*;
 
 use super::*;
