@@ -96,6 +96,7 @@ pub fn scene_tools() -> Result<()> {
             "checks the drop-ins that `slmguard exec` prints",
         ),
         Package::for_program("crun", "crun", "the scene's containers"),
+        Package::for_program("openssl", "openssl", "keys that tests sign profiles with"),
     ])
 }
 

@@ -5,9 +5,11 @@
 //! here may score, learn or decide. Everything is repeatable from the committed data and the seeds
 //! in these files, except what is marked as measured.
 
+mod convergence;
 mod data;
 mod page;
 mod paths;
+mod poisoning;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -117,16 +119,16 @@ pub fn share(hits: usize, of: usize) -> (f64, f64) {
     ((middle - half).max(0.0), (middle + half).min(1.0))
 }
 
+/// What answers a question; called with something to tell progress to.
+pub type Ask = fn(&mut dyn FnMut(&str)) -> Result<Vec<Target>>;
+
 /// A question: the name that the command line knows it by, and what answers it.
 pub struct Question {
     /// Name.
     pub name: &'static str,
-    /// Answers it; called with something to tell progress to.
-    pub ask: fn(&mut dyn FnMut(&str)) -> Result<Vec<Target>>,
+    /// Answers it.
+    pub ask: Ask,
 }
 
 /// Every question, in the order of the page.
-pub const QUESTIONS: &[Question] = &[Question {
-    name: "paths",
-    ask: paths::ask,
-}];
+pub const QUESTIONS: &[Question] = &[convergence::QUESTION, poisoning::QUESTION, paths::QUESTION];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Goal, Target, paths};
+use super::{Goal, Target, convergence, paths, poisoning};
 
 /// What stands above the tables.
 const HEAD: &str = "# Evaluation\n\n\
@@ -11,7 +11,11 @@ const HEAD: &str = "# Evaluation\n\n\
     as clearly as what was met.\n";
 
 /// Texts of each section, above its table.
-const SECTIONS: &[(&str, &str)] = &[(paths::SECTION, paths::TEXT)];
+const SECTIONS: &[(&str, &str)] = &[
+    (convergence::SECTION, convergence::TEXT),
+    (poisoning::SECTION, poisoning::TEXT),
+    (paths::SECTION, paths::TEXT),
+];
 
 /// The page. Values that depend on the machine are left out: they are printed by the command.
 pub fn page(targets: &[Target]) -> String {

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use slmguard_core::baseline::paths::{Access, PathModel};
 
-use super::{Goal, Open, Target, decoys, opens};
+use super::{Goal, Open, Question, Target, decoys, opens};
 
 /// Section of the page.
 pub const SECTION: &str = "Paths";
@@ -20,6 +20,9 @@ pub const SECTION: &str = "Paths";
 pub const TEXT: &str = "Ten days of a Python inference service, learned on days 0–2, held out days \
     6–9; 36 paths that must not be allowed. A false positive counts once a day per path. \
     Decoys are asked about after the learning days alone.";
+
+/// The question.
+pub const QUESTION: Question = Question { name: "paths", ask };
 
 /// Children of a folder beyond which the trie of others forgets their names.
 const COLLAPSE: usize = 50;
@@ -182,7 +185,7 @@ const CHOOSING: std::ops::RangeInclusive<u32> = 3..=5;
 const HELD_OUT: std::ops::RangeInclusive<u32> = 6..=9;
 
 /// Answers the question.
-pub fn ask(progress: &mut dyn FnMut(&str)) -> Result<Vec<Target>> {
+fn ask(progress: &mut dyn FnMut(&str)) -> Result<Vec<Target>> {
     let mut all = opens()?;
     let mut decoys = decoys()?;
     let paths = all.iter_mut().map(|open| &mut open.path);

@@ -1,0 +1,254 @@
+//! Lineage: baselines that adapt without being led astray, and what becomes of them when a workload
+//! changes.
+//!
+//! Two copies: an *anchor*, frozen when it was approved, and a *live* one that may move away from it
+//! slowly and not far. Learning from what one guards is otherwise an invitation: who controls what
+//! is seen would control what is allowed. Another model, program or set of flags begins a new
+//! lineage, which inherits the anchor of its parent and learns the difference.
+//!
+//! Knows subjects, numbers, digests and times as arguments; no policies, store or clock.
+
+mod never;
+mod set;
+mod threshold;
+
+use std::collections::BTreeMap;
+
+use monitor_common::class::{Family, Phase, Role};
+use serde::{Deserialize, Serialize};
+
+pub use never::never;
+pub use set::{
+    COLD_DAYS, EPISODES, HALF_LIFE_DAYS, LiveSet, NEW_PER_DAY, Sight, UNUSED_DAYS, Wait,
+};
+pub use threshold::{FROM_ANCHOR, PER_DAY, Threshold};
+
+/// Bytes of a threshold with its share of the tree.
+const THRESHOLD_BYTES: usize = 128;
+
+/// What a workload is: if any of it changes, it is another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Identity {
+    /// Digest of the model, in hex; empty where it has none.
+    pub model: String,
+    /// Digest of the program.
+    pub program: String,
+    /// Its arguments, without what differs from start to start.
+    pub flags: Vec<String>,
+}
+
+impl Identity {
+    /// What differs, in words; empty if nothing does.
+    pub fn differs(&self, other: &Self) -> Vec<&'static str> {
+        let mut differs = vec![];
+        if self.model != other.model {
+            differs.push("another model");
+        }
+        if self.program != other.program {
+            differs.push("another program");
+        }
+        if self.flags != other.flags {
+            differs.push("other flags");
+        }
+        differs
+    }
+}
+
+/// The adapting baseline of one workload in one shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lineage {
+    id: u64,
+    parent: Option<u64>,
+    identity: Identity,
+    born: u64,
+    sets: BTreeMap<(Role, Phase, Family), LiveSet>,
+    thresholds: BTreeMap<Box<str>, Threshold>,
+}
+
+impl Lineage {
+    /// The first of its line. Ids are given by the caller, and times are nanoseconds since the epoch.
+    pub fn new(id: u64, identity: Identity, time: u64) -> Self {
+        Self {
+            id,
+            parent: None,
+            identity,
+            born: time,
+            sets: BTreeMap::new(),
+            thresholds: BTreeMap::new(),
+        }
+    }
+
+    /// Freezes a list: what was learned first, or what an operator approved.
+    pub fn freeze<'a>(
+        &mut self,
+        (role, phase, family): (Role, Phase, Family),
+        subjects: impl IntoIterator<Item = &'a str>,
+        time: u64,
+    ) {
+        let set = LiveSet::new(family, subjects, time);
+        self.sets.insert((role, phase, family), set);
+    }
+
+    /// Freezes a number, under a name that the caller chooses.
+    pub fn freeze_threshold(&mut self, name: &str, value: f64, day: u64) {
+        self.thresholds
+            .insert(name.into(), Threshold::new(value, day));
+    }
+
+    /// The workload is now `identity`: a child, if anything differs. It has the anchors of its
+    /// parent, not what the parent drifted to, nor what waited there: whether that was the old
+    /// shape's or an attacker's nobody knows. What is new it learns.
+    pub fn descend(&self, id: u64, identity: Identity, time: u64) -> Option<Self> {
+        if self.identity.differs(&identity).is_empty() {
+            return None;
+        }
+        let set = |(key, set): (&(Role, Phase, Family), &LiveSet)| (*key, set.descend(time));
+        let day = time / 86_400_000_000_000;
+        let threshold = |(name, threshold): (&Box<str>, &Threshold)| {
+            (name.clone(), Threshold::new(threshold.anchor(), day))
+        };
+        Some(Self {
+            id,
+            parent: Some(self.id),
+            identity,
+            born: time,
+            sets: self.sets.iter().map(set).collect(),
+            thresholds: self.thresholds.iter().map(threshold).collect(),
+        })
+    }
+
+    /// The list of a family; empty ones are made as they are asked for.
+    pub fn set(&mut self, role: Role, phase: Phase, family: Family) -> &mut LiveSet {
+        let born = self.born;
+        self.sets
+            .entry((role, phase, family))
+            .or_insert_with(|| LiveSet::new(family, [], born))
+    }
+
+    /// A threshold by its name.
+    pub fn threshold(&mut self, name: &str) -> Option<&mut Threshold> {
+        self.thresholds.get_mut(name)
+    }
+
+    /// Adds what may be added to every list, and lets go of what is not used. Once a day is enough.
+    /// Returns what was added.
+    pub fn tend(&mut self, hosts: usize, time: u64) -> Vec<(Role, Phase, Family, Box<str>)> {
+        let born = if self.parent.is_some() { self.born } else { 0 };
+        let mut added = vec![];
+        for ((role, phase, family), set) in &mut self.sets {
+            set.forget(born, time);
+            let new = set.admit(hosts, time);
+            added.extend(
+                new.into_iter()
+                    .map(|subject| (*role, *phase, *family, subject)),
+            );
+        }
+        added
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whom it descends from.
+    pub fn parent(&self) -> Option<u64> {
+        self.parent
+    }
+
+    /// What it is the baseline of.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Bytes of memory, nearly; to be told to [`super::evidence::Evidence::besides`].
+    pub fn bytes(&self) -> usize {
+        let sets: usize = self.sets.values().map(LiveSet::bytes).sum();
+        sets + self
+            .thresholds
+            .keys()
+            .map(|name| name.len() + THRESHOLD_BYTES)
+            .sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400_000_000_000;
+    const KEY: (Role, Phase, Family) = (Role::Server, Phase::Serve, Family::Read);
+
+    fn identity(model: &str) -> Identity {
+        Identity {
+            model: model.into(),
+            program: "p".into(),
+            flags: vec!["--port=8080".into()],
+        }
+    }
+
+    fn grown() -> Lineage {
+        let mut lineage = Lineage::new(1, identity("a"), 0);
+        lineage.freeze(KEY, ["/srv/a", "/srv/b"], 0);
+        lineage.freeze_threshold("bytes", 100.0, 0);
+        for day in 0..3 {
+            for host in 0..4 {
+                for _ in 0..20 {
+                    lineage
+                        .set(KEY.0, KEY.1, KEY.2)
+                        .see("/srv/c", host, false, day * DAY);
+                }
+            }
+        }
+        let added = lineage.tend(4, 3 * DAY);
+        assert_eq!(added, [(KEY.0, KEY.1, KEY.2, "/srv/c".into())]);
+        let threshold = lineage.threshold("bytes").unwrap();
+        threshold.propose(500.0, 3);
+        assert_eq!(threshold.live(), 105.0);
+        lineage
+    }
+
+    #[test]
+    fn a_new_model_inherits_the_anchor_and_not_the_drift() {
+        let parent = grown();
+        assert_eq!(parent.descend(2, identity("a"), 4 * DAY), None);
+        let mut child = parent.descend(2, identity("b"), 4 * DAY).unwrap();
+        assert_eq!((child.id(), child.parent()), (2, Some(1)));
+        assert_eq!(
+            parent.identity().differs(child.identity()),
+            ["another model"]
+        );
+        let set = child.set(KEY.0, KEY.1, KEY.2);
+        assert_eq!(set.live().collect::<Vec<_>>(), ["/srv/a", "/srv/b"]);
+        assert_eq!(set.see("/srv/c", 0, false, 4 * DAY), Sight::Waiting);
+        assert_eq!(child.threshold("bytes").unwrap().live(), 100.0);
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let other = Identity {
+            model: "a".into(),
+            program: "q".into(),
+            flags: vec![],
+        };
+        assert_eq!(
+            identity("a").differs(&other),
+            ["another program", "other flags"]
+        );
+    }
+
+    #[test]
+    fn only_a_descendant_lets_go_of_what_it_does_not_use() {
+        let mut first = grown();
+        first.tend(4, 99 * DAY);
+        let set = first.set(KEY.0, KEY.1, KEY.2);
+        assert_eq!(set.live().count(), 3);
+        set.see("/srv/a", 0, false, 99 * DAY);
+        let mut child = first.descend(2, identity("b"), 100 * DAY).unwrap();
+        child.tend(4, 101 * DAY);
+        let set = child.set(KEY.0, KEY.1, KEY.2);
+        assert_eq!(set.live().collect::<Vec<_>>(), ["/srv/a"]);
+        assert_eq!(set.see("/srv/b", 0, false, 101 * DAY), Sight::Stale);
+        assert!(child.bytes() > 0 && child.threshold("none").is_none());
+    }
+}
