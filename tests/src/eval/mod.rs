@@ -12,6 +12,7 @@ mod cost;
 mod data;
 mod leak;
 mod page;
+mod paths;
 mod poisoning;
 mod sockets;
 
@@ -137,6 +138,7 @@ pub struct Question {
 /// Every question, in the order of the page.
 pub const QUESTIONS: &[Question] = &[
     convergence::QUESTION,
+    paths::QUESTION,
     Question {
         name: "agents",
         ask: agents::ask,

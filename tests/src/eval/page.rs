@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Goal, Target, convergence, poisoning};
+use super::{Goal, Target, convergence, paths, poisoning};
 
 /// What stands above the tables.
 const HEAD: &str = "# Evaluation\n\n\
@@ -41,6 +41,7 @@ const SECTIONS: &[(&str, &str)] = &[
         "2,000 values learned, a limit for one in a thousand asked for, and how often it is really \
          exceeded. The intervals are the 10th to 90th percentile over learnings.",
     ),
+    (paths::SECTION, paths::TEXT),
 ];
 
 /// The page. Values that depend on the machine are left out: they are printed by the command.

@@ -6,12 +6,14 @@
 //! *Invariant:* nothing that broke a rule is ever learned, and nothing whose path is not known from
 //! the root.
 
+pub mod destinations;
 pub mod evidence;
 pub mod lineage;
 pub mod order;
 pub mod volume;
 
 mod nearest;
+pub mod paths;
 mod rows;
 #[cfg(test)]
 mod tests;
