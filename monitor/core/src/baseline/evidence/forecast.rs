@@ -97,7 +97,8 @@ pub fn forecast(facts: &Facts, standing: &Standing, blocked: (u64, u64), of_days
             words::count(n as u64)
         ),
     });
-    if facts.days < EARLY {
+    let early = estimate.episodes > 0 && facts.days < EARLY;
+    if early {
         lines.push(format!(
             "too early to say how many new {what} per day are to be expected"
         ));
@@ -122,7 +123,7 @@ pub fn forecast(facts: &Facts, standing: &Standing, blocked: (u64, u64), of_days
     let when = next.map_or(When::NotOfTime, |tier| until(facts, tier));
     if let Some(tier) = next {
         for unmet in &standing.missing {
-            if matches!(unmet, Unmet::Bound { .. }) && facts.days < EARLY {
+            if matches!(unmet, Unmet::Bound { .. }) && early {
                 continue;
             }
             lines.push(format!("for {tier}: {unmet}"));
