@@ -25,7 +25,7 @@ use crate::wait;
 use crate::{child, command};
 
 /// How long it may take to start, and to do what it is told; emulated machines are slow.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Moves into the cgroup and makes the namespaces: `$1` is the cgroup's list of
 /// processes, the rest is what to run in there.
@@ -52,13 +52,10 @@ exec env -i container=scene SYSTEMD_UNIT_PATH="$1:" PATH=/usr/bin:/bin:/usr/sbin
     /lib/systemd/systemd --system --unit=scene.target --log-level=warning
 "#;
 
-/// What stands between a test and a unit that speaks through named pipes: starts
-/// it by the words from `$3` on.
-const BRIDGE: &str = r#"in=$1 out=$2
-shift 2
-"$@" || exit
-cat "$out" &
-exec cat > "$in"
+/// What stands between a test and a unit that speaks through named pipes: `$1`
+/// takes its orders, `$2` gives its answers.
+const BRIDGE: &str = r#"cat "$2" &
+exec cat > "$1"
 "#;
 
 /// The manager. Dropping it ends its units and removes its cgroups.
@@ -120,11 +117,10 @@ impl Manager {
         let file = self.units.join(unit);
         fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
         self.systemctl(&["daemon-reload"])?;
+        // It waits for the other end of its pipes before it becomes the probe.
+        self.systemctl(&["start", "--no-block", unit])?;
         let mut bridge = Command::new("/bin/sh");
-        bridge
-            .args(["-c", BRIDGE, "sh"])
-            .args([&orders, &answers])
-            .args(self.words(&["start", "--no-block", unit]));
+        bridge.args(["-c", BRIDGE, "sh"]).args([&orders, &answers]);
         Probe::start_by(&self.namespace, bridge)
             .with_context(|| format!("systemd says: {}", self.told(&["status", unit])))
     }
