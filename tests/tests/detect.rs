@@ -10,12 +10,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use nix::libc;
 use scene::daemon::{self, Daemon, Options};
-use scene::probe::{Launch, Order, Probe};
+use scene::probe::{Fate, Launch, Order, Probe};
 use scene::scene::{Outcome, Parts, SERVER, Scene, beside, installed_modules};
 use scene::script::{Attack, BENIGN};
 use scene::service::{Program, Service};
+use scene::trial::{Trial, at, text};
 use scene::wait;
+use scene::world::{ATTACKER, WEATHER};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -351,5 +354,92 @@ fn servers_that_start_later_and_their_replicas_are_one_workload_and_look_alikes_
     assert_eq!(workload_of(&guard, second)?, None);
     let listed = guard.json(&["workloads", "candidates"])?;
     assert_eq!(listed[0]["dismissed"], serde_json::json!([name]));
+    Ok(())
+}
+
+/// What stands before a command that is started as a server of a workload.
+fn launcher(guard: &Daemon, name: &str) -> Vec<String> {
+    let config = text(&guard.config());
+    ["exec", "--config", &config, "--workload", name, "--"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+#[test]
+fn what_was_found_and_confirmed_starts_inside_the_guard() -> Result<()> {
+    let folder = folder()?;
+    let guard = guard(&folder)?;
+    let trial = Trial::unguarded()?;
+    // A server by its name and the model that it holds open.
+    let (model, server) = (trial.path("tiny.gguf"), trial.path("llama-server"));
+    let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+    bytes.resize(2 << 20, 0);
+    fs::write(&model, bytes)?;
+    fs::copy("/bin/sleep", &server)?;
+    let script = format!("exec 7<{}; exec {} 600", text(&model), text(&server));
+    let server = LookAlike::start("/bin/sh", &["-c", &script])?;
+    let workload = found(&guard, server.pid())?;
+    let name = name(&workload)?.to_owned();
+
+    // Before an operator said so, nothing is started, and it is said who has to say so.
+    let (mark, unknown) = (trial.path("mark"), trial.file("unknown", "secret")?);
+    let mut early = Command::new(guard.program());
+    early
+        .args(launcher(&guard, &name))
+        .arg("touch")
+        .arg(&mark)
+        .stdin(Stdio::null());
+    let refused = early.output().context("run slmguard exec")?;
+    assert_eq!(refused.status.code(), Some(4));
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        words.contains(&format!("slmguard workloads confirm {name}")),
+        "{words}"
+    );
+    assert!(!mark.exists(), "it was not started");
+    run(&guard, &["workloads", "confirm", &name, "--reason", "ours"])?;
+
+    // A program that no rule knows is a member before its first instruction.
+    let start = || {
+        let mut arguments = launcher(&guard, &name);
+        arguments.push(text(trial.tool_program()));
+        let launch = Launch {
+            arguments,
+            ..Launch::default()
+        };
+        Probe::start(&trial.namespace, guard.program(), launch)
+    };
+    let known = trial.file("known", "known")?;
+    let normal = [Order::Connect(at(WEATHER, 80)), Order::Read(known)];
+    let mut probe = start()?;
+    let member = found(&guard, probe.pid())?;
+    assert_eq!(member["name"], name.as_str());
+    let entry = process(&member, probe.pid())?;
+    assert_eq!(
+        (&entry["role"], &entry["adopted"]),
+        (&"server".into(), &false.into())
+    );
+    for order in &normal {
+        assert!(probe.ask(order)?.worked(), "{order:?}");
+    }
+    drop(probe);
+    guard.mode(&name, "enforce")?;
+
+    // Files are refused on every tier: by the kernel hooks, or by the sandbox.
+    let mut probe = start()?;
+    for order in &normal {
+        assert!(probe.ask(order)?.worked(), "{order:?} was learned");
+    }
+    let refused = match guard.tier()?.as_str() {
+        "lsm" => libc::EPERM,
+        _ => libc::EACCES,
+    };
+    assert_eq!(probe.ask(&Order::Read(unknown))?, Fate::Refused(refused));
+    assert_eq!(
+        probe.ask(&Order::Connect(at(ATTACKER, 80)))?,
+        Fate::EPERM,
+        "and it lives on"
+    );
+    assert_eq!(trial.world.attacker.evidence()?.connections, 0);
     Ok(())
 }

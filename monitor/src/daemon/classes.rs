@@ -107,6 +107,18 @@ impl Classes {
             .any(|(configured, _)| *configured == id)
     }
 
+    /// The roles of a workload that are in use.
+    pub fn roles(&self, workload: &str) -> Vec<Role> {
+        let roles: BTreeSet<Role> = self
+            .inner()
+            .configured
+            .iter()
+            .filter(|(_, scope)| scope.workload == workload)
+            .map(|(_, scope)| scope.role)
+            .collect();
+        roles.into_iter().collect()
+    }
+
     /// Every class that ever was, in the order of the numbers.
     pub fn rows(&self) -> Vec<(ClassId, Scope)> {
         let mut rows: Vec<_> = self

@@ -2,7 +2,8 @@
 //!
 //! It gets a ticket, which its next exec turns into membership in the kernel, before the first
 //! instruction. A process that is a member already gets none: a member never gains by an exec, and
-//! would otherwise find its way into another class here.
+//! would otherwise find its way into another class here. Nor does a workload that was found and
+//! that nobody confirmed start anything: what it is, is a guess until then.
 
 use monitor_common::class::{ClassId, NONE, Phase, Role, TICKET};
 use slmguard_core::{
@@ -23,18 +24,13 @@ impl Engine {
         role: &str,
     ) -> Result<view::LaunchPlan, Refusal> {
         let (role, _) = self.launch_class(workload, role)?;
-        let Some(configured) = self.config.workloads.iter().find(|w| w.name == workload) else {
-            return Err(no_such(workload));
-        };
-        let roles: Vec<Role> = configured
-            .processes
-            .iter()
-            .filter_map(|process| role_from(&process.role))
-            .collect();
-        let roles = reachable(role, &roles);
+        let roles = reachable(role, &self.classes.roles(workload));
         self.barrier.wait(super::backend::PATIENCE);
         let state = self.state();
         let mode = state.mode(workload).ok_or_else(|| no_such(workload))?;
+        let rules = self
+            .workload(&state, workload)
+            .map_err(|_| no_such(workload))?;
         let learned = state
             .baseline
             .scopes()
@@ -48,8 +44,8 @@ impl Engine {
             mode: mode_name(mode).into(),
             tier: self.tier().into(),
             learned,
-            allow: configured.allow.clone(),
-            deny: configured.deny.clone(),
+            allow: rules.allow.clone(),
+            deny: rules.deny.clone(),
         })
     }
 
@@ -139,13 +135,26 @@ impl Engine {
                 escape(role.as_bytes())
             ))
         })?;
-        match self.classes.id(workload, role, Phase::Start) {
-            Some(class) if self.classes.is_configured(class) => Ok((role, class)),
-            _ => Err(Refusal::NotFound(format!(
-                "workload {workload} has no process in role {}; name one with --role, or add a \
-                 [[workload.process]] for it",
-                role_name(role)
-            ))),
+        self.confirmed(workload)?;
+        if let Some(class) = self.classes.id(workload, role, Phase::Start)
+            && self.classes.is_configured(class)
+        {
+            return Ok((role, class));
         }
+        let configured = self.config.workloads.iter().any(|w| w.name == workload);
+        let remedy = match (configured, role) {
+            (true, _) => "add a [[workload.process]] for it".to_owned(),
+            (false, Role::Agent) => format!(
+                "enrol the agent that calls it (`slmguard workloads enrol-agent {workload} AGENT`)"
+            ),
+            (false, _) => format!(
+                "configure a [[workload]] named {workload}: one that was found has none but \
+                 server, tool and agent"
+            ),
+        };
+        Err(Refusal::NotFound(format!(
+            "workload {workload} has no process in role {}; name another with --role, or {remedy}",
+            role_name(role)
+        )))
     }
 }

@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// The rules of a workload: those of the configuration; one that was found has none.
-    fn workload(&self, state: &State, name: &str) -> anyhow::Result<&Workload> {
+    pub(super) fn workload(&self, state: &State, name: &str) -> anyhow::Result<&Workload> {
         match self.config.workloads.iter().find(|w| w.name == name) {
             Some(workload) => Ok(workload),
             None if state.workloads.contains_key(name) => Ok(&self.found),

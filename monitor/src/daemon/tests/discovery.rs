@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use monitor_common::limits::MAX_CLASSES;
+use monitor_common::{class::TICKET, limits::MAX_CLASSES};
 use slmguard_core::decode::ClassNames;
 
 use super::*;
@@ -325,4 +325,40 @@ fn an_agent_is_offered_and_guarded_once_it_is_enrolled() {
     assert_eq!(agents()[0].state, "dismissed");
     caller.kill().unwrap();
     caller.wait().unwrap();
+}
+
+#[test]
+fn what_was_found_starts_inside_the_guard_once_it_is_confirmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    let (engine, fake) = start(dir.path(), "");
+    let name = find(&engine, server.child.id()).expect("it is found");
+    let me = Peer {
+        uid: 0,
+        pid: std::process::id(),
+    };
+    for refusal in [
+        engine.launch(&name, "server", me).unwrap_err(),
+        engine.launch_plan(&name, "server").unwrap_err(),
+    ] {
+        let command = format!("slmguard workloads confirm {name}");
+        assert!(
+            matches!(&refusal, Refusal::Conflict(m) if m.contains(&command)),
+            "{refusal}"
+        );
+    }
+    assert_eq!(fake.member(me.pid), NONE, "nobody becomes a member before");
+
+    decide(&engine, "confirm", &name).unwrap();
+    let plan = engine.launch_plan(&name, "server").unwrap();
+    assert_eq!((&plan.workload, plan.mode.as_str()), (&name, "learn"));
+    engine.launch(&name, "server", me).unwrap();
+    let class = engine.classes.id(&name, Role::Server, Phase::Start);
+    assert_eq!(Some(fake.member(me.pid) & !TICKET), class);
+    for (role, word) in [("agent", "enrol-agent"), ("loader", "[[workload]]")] {
+        let refusal = engine.launch_plan(&name, role).unwrap_err();
+        assert!(refusal.to_string().contains(word), "{refusal}");
+    }
+    decide(&engine, "dismiss", &name).unwrap();
+    assert!(engine.launch(&name, "server", me).is_err(), "it is none");
 }
