@@ -1,6 +1,7 @@
 //! A cgroup of a test's own in the cgroup v2 tree.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,9 +73,19 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl Cgroup {
+    /// Removes it, if that has not been done.
+    pub fn remove(&self) {
         // A process that has just been reaped may still hold it for a moment.
         let removed = wait::until("the cgroup is removed", Duration::from_secs(5), || {
-            Ok(fs::remove_dir(&self.path).ok())
+            Ok(match fs::remove_dir(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Some(()),
+                other => other.ok(),
+            })
         });
         if let Err(error) = removed {
             eprintln!("scene: {}: {error:#}", self.path.display());

@@ -7,12 +7,15 @@
 //! to the scene's by a pair of virtual interfaces; the scene's addresses are
 //! reached through it. Knows OCI bundles; must not know what runs in them.
 
-use std::fs;
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -20,9 +23,12 @@ use serde_json::{Value, json};
 
 use crate::cgroup::Cgroup;
 use crate::namespace::Namespace;
+use crate::wait;
 
 /// Root inside is this user outside.
-const ROOT_OUTSIDE: u32 = 100_000;
+pub const ROOT_OUTSIDE: u32 = 100_000;
+/// How long a container may take to start; emulated machines are slow.
+const START: Duration = Duration::from_secs(60);
 /// How many users there are inside.
 const USERS: u32 = 65_536;
 
@@ -45,6 +51,7 @@ pub struct Container {
     cgroup: Cgroup,
     namespace: Arc<Namespace>,
     directory: PathBuf,
+    removed: Mutex<bool>,
 }
 
 impl Container {
@@ -56,6 +63,7 @@ impl Container {
             cgroup,
             namespace: namespace.clone(),
             directory: directory.to_owned(),
+            removed: Mutex::default(),
         };
         for folder in ["layers", "rootfs", "state"] {
             container.folder(folder)?;
@@ -143,6 +151,24 @@ impl Container {
         self.namespace.run(move || fs::read_to_string(host).ok())
     }
 
+    /// Lays a file or folder of the host over `path`, which is the one seen inside.
+    pub fn bind(&self, source: &Path, path: &str) -> Result<()> {
+        let (host, outside) = (self.host(path), source.to_owned());
+        self.namespace
+            .run(move || -> Result<()> {
+                if outside.is_dir() {
+                    fs::create_dir_all(&host)?;
+                } else {
+                    fs::create_dir_all(host.parent().context("a file in a folder")?)?;
+                    File::create(&host)?;
+                }
+                let none = None::<&str>;
+                mount(Some(&outside), &host, none, MsFlags::MS_BIND, none)?;
+                Ok(())
+            })?
+            .with_context(|| format!("lay {} over {path}", source.display()))
+    }
+
     fn host(&self, path: &str) -> PathBuf {
         self.directory
             .join("rootfs")
@@ -172,6 +198,44 @@ impl Container {
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         Ok(command)
+    }
+
+    /// Starts a container that idles until this value, or this program, is
+    /// gone; what it says of itself goes to `log`.
+    pub fn idle(&self, log: &Path) -> Result<Idle> {
+        // It ends with its standard input.
+        let mut command = self.command(&["/bin/cat"])?;
+        let name = command.get_args().last().unwrap_or_default().to_owned();
+        let number = name.to_string_lossy().rsplit('-').next().map(str::parse);
+        let Some(Ok(number)) = number else {
+            bail!(
+                "a container's name ends with its number: {}",
+                name.display()
+            );
+        };
+        let log = || File::options().create(true).append(true).open(log);
+        command.stdin(Stdio::piped()).stdout(log()?).stderr(log()?);
+        let mut child = self
+            .namespace
+            .run(move || command.spawn())?
+            .context("start a container")?;
+        let open = child.stdin.take();
+        let idle = Idle {
+            name: name.to_string_lossy().into_owned(),
+            address: IpAddr::V4(Ipv4Addr::new(10, 78, number, 2)),
+            state: self.directory.join("state"),
+            child,
+            open,
+        };
+        wait::until("the container runs", START, || {
+            let mut state = Command::new(crun()?);
+            state.arg("--root").arg(&idle.state);
+            state.args(["state", &idle.name]);
+            let output = self.namespace.run(move || state.output())??;
+            let told = String::from_utf8_lossy(&output.stdout).into_owned();
+            Ok(told.contains("\"running\"").then_some(()))
+        })?;
+        Ok(idle)
     }
 
     fn config(&self, words: &[&str], run: u32, name: &str) -> Value {
@@ -227,8 +291,55 @@ impl Container {
     }
 }
 
-impl Drop for Container {
+/// A container that idles; other programs are started inside. Dropping it ends
+/// it and them.
+pub struct Idle {
+    name: String,
+    state: PathBuf,
+    child: Child,
+    open: Option<ChildStdin>,
+    /// Where the scene reaches it.
+    pub address: IpAddr,
+}
+
+impl Idle {
+    /// The program and arguments that run `words` inside, in the folder `at`,
+    /// with standard input, output and signals handed on, and end as those do.
+    pub fn words(&self, at: &Path, words: &[String]) -> Result<(PathBuf, Vec<String>)> {
+        let mut arguments = vec![
+            "--cgroup-manager=cgroupfs".to_owned(),
+            "--root".to_owned(),
+            self.state.display().to_string(),
+            "exec".to_owned(),
+            "--cwd".to_owned(),
+            at.display().to_string(),
+            self.name.clone(),
+        ];
+        arguments.extend_from_slice(words);
+        Ok((crun()?, arguments))
+    }
+}
+
+impl Drop for Idle {
     fn drop(&mut self) {
+        self.open.take();
+        // crun ends after its container, and removes what it made.
+        let ended = wait::until("the container ends", START, || Ok(self.child.try_wait()?));
+        if let Err(error) = ended {
+            eprintln!("scene: {error:#}");
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Container {
+    /// Ends what runs and removes what was made; nothing if that was done.
+    pub fn remove(&self) {
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *removed, true) {
+            return;
+        }
         let state = self.directory.join("state");
         // A test that failed may have left one running.
         for name in fs::read_dir(&state).into_iter().flatten().flatten() {
@@ -250,6 +361,13 @@ impl Drop for Container {
         if let Err(error) = unmounted {
             eprintln!("scene: remove a container's file system: {error:#}");
         }
+        self.cgroup.remove();
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

@@ -91,8 +91,10 @@ pub struct Script {
     pub credentials: PathBuf,
     /// The secret in it.
     pub canary: String,
-    /// What the attacker's shell creates, and with which content.
+    /// What the attacker's shell creates.
     pub marker: PathBuf,
+    /// The same as this side sees it.
+    pub mark: PathBuf,
     /// What is to reach the attacker.
     pub loot: String,
     /// What the metadata service gives away.
@@ -102,15 +104,22 @@ pub struct Script {
 impl Script {
     /// Plants the files of a run under `home`.
     pub fn plant(home: &Path) -> Result<Self> {
+        Self::plant_for(home, home)
+    }
+
+    /// The same for those who see `here` as `home`.
+    pub fn plant_for(home: &Path, here: &Path) -> Result<Self> {
         let script = Self {
             notes: home.join("notes.txt"),
             credentials: home.join(".aws/credentials"),
             canary: format!("CANARY{}", nonce()?),
             marker: home.join("shell-was-here"),
+            mark: here.join("shell-was-here"),
             loot: format!("loot-{}", nonce()?),
             metadata_secret: format!("METADATA{}", nonce()?),
         };
         let write = |path: &Path, content: &str| -> Result<()> {
+            let path = &here.join(path.strip_prefix(home).unwrap_or(path));
             let folder = path.parent().context("a file in a folder")?;
             fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
             fs::write(path, content).with_context(|| format!("write {}", path.display()))

@@ -188,7 +188,9 @@ impl Drop for Service {
 
 /// "killed by SIGKILL" or "ended with exit status: 1".
 pub fn describe(ending: ExitStatus) -> String {
-    match ending.signal().map(Signal::try_from) {
+    // A container's runtime tells of a signal as shells do.
+    let told = ending.code().map(|code| code - 128).filter(|&n| n > 0);
+    match ending.signal().or(told).map(Signal::try_from) {
         Some(Ok(signal)) => format!("killed by {signal}"),
         _ => format!("ended with {ending}"),
     }

@@ -87,6 +87,27 @@ fn without_a_guard_every_attack_succeeds() -> Result<()> {
 }
 
 #[test]
+fn in_a_container_every_attack_is_prevented() -> Result<()> {
+    for act in play(&["--container"])?.iter().skip(2) {
+        assert_eq!(act["prevented"], true, "{act}");
+        assert!(act["proof"]["alert"]["verdict"].is_string(), "{act}");
+    }
+    Ok(())
+}
+
+#[test]
+fn in_a_container_without_a_guard_every_attack_succeeds() -> Result<()> {
+    for act in play(&["--container", "--without-guard"])?.iter().skip(2) {
+        assert_eq!(
+            (act["observed"].as_str(), &act["prevented"]),
+            (Some("succeeds"), &false.into()),
+            "{act}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn with_the_daemon_frozen_every_attack_is_prevented() -> Result<()> {
     play(&["--freeze", "stop"]).map(drop)
 }

@@ -34,6 +34,10 @@ pub struct Demo {
     /// Let the workload set up io_uring: what is done through it is stopped all the same.
     #[arg(long)]
     allow_io_uring: bool,
+    /// Server and agent in a container (crun) with pid, mount, net, user and cgroup namespaces of
+    /// its own, as root inside.
+    #[arg(long)]
+    container: bool,
     /// Leave the scene and the daemon running, to look around.
     #[arg(long)]
     keep: bool,
@@ -103,6 +107,7 @@ fn argv(args: &Demo, server: &scene::Server) -> Vec<String> {
         ("--json", args.json),
         ("--keep", args.keep),
         ("--allow-io-uring", args.allow_io_uring),
+        ("--container", args.container),
     ];
     argv.extend(
         flags

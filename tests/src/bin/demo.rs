@@ -21,6 +21,7 @@ const USAGE: &str = "usage: demo --work-dir DIR [options]
   --freeze stop|kill   stop (SIGSTOP) or kill (SIGKILL) the daemon before the attacks
   --record FILE        have the daemon record what it takes in, and replay it at the end
   --allow-io-uring     let the workload set up rings: acts 9 and 10 are stopped all the same
+  --container          server and agent in a container of their own, as root inside
   --json               one JSON object per act on standard output
   --keep               leave everything running until Ctrl-C";
 
@@ -70,7 +71,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Options> {
     let (mut work_dir, mut modules, mut slmguard, mut freeze) = (None, None, None, None);
     let mut record = None;
     let (mut json, mut without_guard, mut keep) = (false, false, false);
-    let mut allow_io_uring = false;
+    let (mut allow_io_uring, mut container) = (false, false);
     while let Some(word) = words.next() {
         let mut path = || {
             words
@@ -94,6 +95,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Options> {
             "--without-guard" => without_guard = true,
             "--keep" => keep = true,
             "--allow-io-uring" => allow_io_uring = true,
+            "--container" => container = true,
             other => bail!("unknown argument {other}"),
         }
     }
@@ -122,6 +124,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Options> {
         json,
         without_guard,
         keep,
+        container,
         allow_io_uring,
         freeze,
         record,

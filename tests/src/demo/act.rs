@@ -289,7 +289,7 @@ fn credentials(
 }
 
 fn shell(scene: &Scene) -> Result<(Verdict, String, Value)> {
-    let marker = &scene.script.marker;
+    let marker = &scene.script.mark;
     let ran = match fs::read_to_string(marker) {
         Ok(content) => {
             fs::remove_file(marker).with_context(|| format!("remove {}", marker.display()))?;
@@ -362,7 +362,7 @@ fn fate(outcome: &Outcome, attack: Attack, scene: &Scene) -> String {
 
 /// A tool call on one line, paths as seen from the scene's folder.
 fn tell(tool: &str, arguments: &Value, scene: &Scene) -> String {
-    let folder = format!("{}/", scene.parts.directory.display());
+    let folder = format!("{}/", scene.parts.inside.display());
     let values = arguments
         .as_object()
         .into_iter()

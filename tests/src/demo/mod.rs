@@ -11,12 +11,15 @@ pub mod alert;
 mod play;
 pub mod show;
 
+use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
+use crate::container::Container;
 use crate::daemon::{self, Daemon, quote};
 use crate::recording::Recording;
 use crate::scene::{Parts, Scene};
@@ -50,6 +53,8 @@ pub struct Options {
     pub without_guard: bool,
     /// Leave everything running at the end.
     pub keep: bool,
+    /// Play with server and agent in a container, as root inside.
+    pub container: bool,
     /// Let the workload use io_uring, so that the last two acts are stopped by
     /// what is done through it.
     pub allow_io_uring: bool,
@@ -63,7 +68,8 @@ pub struct Options {
 #[derive(Default)]
 pub struct Cleanup {
     daemon: Mutex<Option<Arc<Daemon>>>,
-    directory: Mutex<Option<PathBuf>>,
+    container: Mutex<Option<Arc<Container>>>,
+    directories: Mutex<Vec<PathBuf>>,
 }
 
 impl Cleanup {
@@ -78,13 +84,22 @@ impl Cleanup {
         if let Some(Err(error)) = daemon.map(|daemon| daemon.stop()) {
             eprintln!("demo: {error:#}");
         }
-        let directory = self
-            .directory
+        let container = self
+            .container
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(Err(error)) = directory.map(fs::remove_dir_all) {
-            eprintln!("demo: remove the play's folder: {error}");
+        if let Some(container) = container {
+            container.remove();
+        }
+        let mut directories = self
+            .directories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for directory in directories.drain(..) {
+            if let Err(error) = fs::remove_dir_all(directory) {
+                eprintln!("demo: remove the play's folder: {error}");
+            }
         }
     }
 }
@@ -97,8 +112,20 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
         true => "Without a guard: a real inference server, a real agent, and an attacker who only has text",
     });
     let directory = make_directory(options, cleanup)?;
-    let parts = Parts::lay_out(&directory, &options.modules)?;
+    let parts = if options.container {
+        let place = folder_in(&env::temp_dir(), "slmguard-demo-", cleanup)?;
+        let passable = fs::Permissions::from_mode(0o711);
+        fs::set_permissions(&place, passable).context("open the container's folder")?;
+        Parts::lay_out_contained(&directory, &options.modules, &place)?
+    } else {
+        Parts::lay_out(&directory, &options.modules)?
+    };
     let stage = Scene::prepare(parts.clone())?;
+    let cgroup = stage.container().map(|container| container.cgroup());
+    *cleanup
+        .container
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = stage.container().cloned();
     show.ready(
         "scene",
         "a network namespace with weather, metrics, resolver, metadata service and attacker",
@@ -106,7 +133,8 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
     let daemon = if options.without_guard {
         None
     } else {
-        Some(start_daemon(options, cleanup, &parts, &show)?)
+        let workload = workload(options, &parts, cgroup.as_deref());
+        Some(start_daemon(options, cleanup, &parts, workload, &show)?)
     };
     let recording = match (&options.record, &daemon) {
         (Some(file), Some(daemon)) => {
@@ -117,6 +145,12 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
         _ => None,
     };
     let scene = stage.open()?;
+    if options.container {
+        show.ready(
+            "container",
+            "crun: pid, mount, net, user and cgroup namespaces of its own, root inside",
+        );
+    }
     show.ready(
         "server",
         &format!(
@@ -150,39 +184,58 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
 fn make_directory(options: &Options, cleanup: &Cleanup) -> Result<PathBuf> {
     let work = &options.work_dir;
     fs::create_dir_all(work).with_context(|| format!("create {}", work.display()))?;
+    folder_in(work, "demo-", cleanup)
+}
+
+fn folder_in(place: &Path, prefix: &str, cleanup: &Cleanup) -> Result<PathBuf> {
     let directory = tempfile::Builder::new()
-        .prefix("demo-")
-        .tempdir_in(work)
-        .with_context(|| format!("create a folder in {}", work.display()))?
+        .prefix(prefix)
+        .tempdir_in(place)
+        .with_context(|| format!("create a folder in {}", place.display()))?
         .keep();
     let directory = directory
         .canonicalize()
         .with_context(|| format!("find {}", directory.display()))?;
-    *cleanup
-        .directory
+    cleanup
+        .directories
         .lock()
-        .unwrap_or_else(PoisonError::into_inner) = Some(directory.clone());
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(directory.clone());
     Ok(directory)
+}
+
+/// The guard's configuration: who server and agent are.
+fn workload(options: &Options, parts: &Parts, cgroup: Option<&str>) -> String {
+    let rings = match options.allow_io_uring {
+        true => "[workload.allow]\nfacilities = [\"io_uring\"]\n\n",
+        false => "",
+    };
+    // A container is known by its cgroup, whatever its files are.
+    let (server, agent) = match cgroup {
+        Some(cgroup) => {
+            let cgroup = format!("cgroup = {}", quote(cgroup));
+            (cgroup.clone(), format!("{cgroup}\nargv = [\"--server\"]"))
+        }
+        None => {
+            let exe = |path: &Path| format!("exe = {}", quote(&path.display().to_string()));
+            (exe(&parts.node), exe(&parts.agent))
+        }
+    };
+    format!(
+        "[[workload]]\nname = {}\nmode = \"learn\"\n\n{rings}\
+         [[workload.process]]\nrole = \"server\"\n{server}\nargv = [\"server.mjs\"]\n\n\
+         [[workload.process]]\nrole = \"agent\"\n{agent}\n",
+        quote(WORKLOAD),
+    )
 }
 
 fn start_daemon(
     options: &Options,
     cleanup: &Cleanup,
     parts: &Parts,
+    workload: String,
     show: &Show,
 ) -> Result<Arc<Daemon>> {
-    let rings = match options.allow_io_uring {
-        true => "[workload.allow]\nfacilities = [\"io_uring\"]\n\n",
-        false => "",
-    };
-    let workload = format!(
-        "[[workload]]\nname = {}\nmode = \"learn\"\n\n{rings}\
-         [[workload.process]]\nrole = \"server\"\nexe = {}\nargv = [\"server.mjs\"]\n\n\
-         [[workload.process]]\nrole = \"agent\"\nexe = {}\n",
-        quote(WORKLOAD),
-        quote(&parts.node.display().to_string()),
-        quote(&parts.agent.display().to_string()),
-    );
     let directory = parts.directory.join("guard");
     let settings = daemon::Options::new(options.slmguard.clone(), &directory, workload);
     let daemon = Arc::new(Daemon::prepare(settings)?);

@@ -16,7 +16,7 @@ use super::show::{Report, Show};
 use super::{Freeze, Options, WORKLOAD, alert};
 use crate::daemon::Daemon;
 use crate::recording::Recording;
-use crate::scene::{AGENT, Scene};
+use crate::scene::Scene;
 use crate::script::{Attack, BENIGN};
 
 /// How often each kind of benign request is learned, before and after a
@@ -269,8 +269,9 @@ impl<'a> Play<'a> {
     fn keep(&self) -> Result<()> {
         let pid = self.scene.agent.pid()?;
         let ask = format!(
-            "curl -s -d '{{\"prompt\":\"{}\"}}' http://{AGENT}/ask",
-            Attack::Shell.phrase()
+            "curl -s -d '{{\"prompt\":\"{}\"}}' http://{}/ask",
+            Attack::Shell.phrase(),
+            self.scene.agent_address
         );
         let mut text = format!(
             "  Everything is left running. Files and logs: {}\n\n  Give the agent a prompt:\n    \
