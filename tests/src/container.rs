@@ -129,6 +129,15 @@ impl Container {
         self.cgroup.path()
     }
 
+    /// How many processes run inside; fails unless each of them has namespaces of
+    /// its own and is root inside and nobody outside.
+    pub fn apart(&self) -> Result<usize> {
+        let path = self.cgroup.path();
+        let pids = processes(&self.cgroup.tree().join(path.trim_start_matches('/')))?;
+        pids.iter().try_for_each(|&pid| is_apart(pid))?;
+        Ok(pids.len())
+    }
+
     /// Writes a file that root inside owns; `path` is the one seen inside.
     pub fn file(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
         let host = self.host(path);
@@ -289,6 +298,38 @@ impl Container {
             },
         })
     }
+}
+
+/// Has the process namespaces of its own, and root's place inside?
+fn is_apart(pid: i32) -> Result<()> {
+    for kind in ["pid", "mnt", "net", "user", "cgroup"] {
+        let of = |who: &str| {
+            let link = format!("/proc/{who}/ns/{kind}");
+            fs::read_link(&link).with_context(|| format!("read {link}"))
+        };
+        ensure!(
+            of(&pid.to_string())? != of("self")?,
+            "process {pid} has the host's {kind} namespace"
+        );
+    }
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("read the status of process {pid}"))?;
+    let root = format!("\nUid:\t{ROOT_OUTSIDE}\t");
+    ensure!(status.contains(&root), "process {pid} is not root inside");
+    Ok(())
+}
+
+/// The processes in a cgroup and below.
+fn processes(cgroup: &Path) -> Result<Vec<i32>> {
+    let file = cgroup.join("cgroup.procs");
+    let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    let mut pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    for entry in fs::read_dir(cgroup)?.flatten() {
+        if entry.path().is_dir() {
+            pids.extend(processes(&entry.path())?);
+        }
+    }
+    Ok(pids)
 }
 
 /// A container that idles; other programs are started inside. Dropping it ends

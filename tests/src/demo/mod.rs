@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::container::Container;
 use crate::daemon::{self, Daemon, quote};
@@ -121,11 +121,11 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
         Parts::lay_out(&directory, &options.modules)?
     };
     let stage = Scene::prepare(parts.clone())?;
-    let cgroup = stage.container().map(|container| container.cgroup());
+    let container = stage.container().cloned();
     *cleanup
         .container
         .lock()
-        .unwrap_or_else(PoisonError::into_inner) = stage.container().cloned();
+        .unwrap_or_else(PoisonError::into_inner) = container.clone();
     show.ready(
         "scene",
         "a network namespace with weather, metrics, resolver, metadata service and attacker",
@@ -133,7 +133,7 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
     let daemon = if options.without_guard {
         None
     } else {
-        let workload = workload(options, &parts, cgroup.as_deref());
+        let workload = workload(options, &parts, container.as_deref());
         Some(start_daemon(options, cleanup, &parts, workload, &show)?)
     };
     let recording = match (&options.record, &daemon) {
@@ -145,10 +145,12 @@ pub fn play(options: &Options, cleanup: &Cleanup) -> Result<bool> {
         _ => None,
     };
     let scene = stage.open()?;
-    if options.container {
+    if let Some(container) = container {
+        let inside = container.apart()?;
+        ensure!(inside > 2, "only {inside} processes are in the container");
         show.ready(
             "container",
-            "crun: pid, mount, net, user and cgroup namespaces of its own, root inside",
+            "pid, mount, net, user and cgroup namespaces of their own for both, root inside",
         );
     }
     show.ready(
@@ -205,15 +207,15 @@ fn folder_in(place: &Path, prefix: &str, cleanup: &Cleanup) -> Result<PathBuf> {
 }
 
 /// The guard's configuration: who server and agent are.
-fn workload(options: &Options, parts: &Parts, cgroup: Option<&str>) -> String {
+fn workload(options: &Options, parts: &Parts, container: Option<&Container>) -> String {
     let rings = match options.allow_io_uring {
         true => "[workload.allow]\nfacilities = [\"io_uring\"]\n\n",
         false => "",
     };
     // A container is known by its cgroup, whatever its files are.
-    let (server, agent) = match cgroup {
-        Some(cgroup) => {
-            let cgroup = format!("cgroup = {}", quote(cgroup));
+    let (server, agent) = match container {
+        Some(container) => {
+            let cgroup = format!("cgroup = {}", quote(&container.cgroup()));
             (cgroup.clone(), format!("{cgroup}\nargv = [\"--server\"]"))
         }
         None => {
