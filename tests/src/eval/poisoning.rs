@@ -140,7 +140,8 @@ fn run(rule: Rule, part: f64, seed: u64) -> Result<(f64, Option<usize>, f64)> {
             windows.push_back(own + extra);
         }
         threshold = match rule {
-            Rule::Adaptive => rare(&windows),
+            // More than the link carries is no threshold.
+            Rule::Adaptive => rare(&windows).min(LINK),
             Rule::Bounded => bounded.propose(rare(&windows), day as u64),
         };
         if threshold >= 10.0 * first && tenfold.is_none() {
