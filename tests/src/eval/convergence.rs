@@ -25,7 +25,7 @@ pub const TEXT: &str = "Ratio of the new subjects that came to those that were f
     single events, with which the bound was scored first: it held in 82 to 93 % of the orders, because \
     new behaviour comes in handfuls and the unseen mass itself varies. The bound in use was chosen \
     after that; the rows *under attack* (runs in which an injection was tried and failed) were held \
-    out of that choice. Paths: exact, ungeneralised; one day \
+    out of that choice. After 25 runs, too few for any tier, it still falls short for destinations. Paths: exact, ungeneralised; one day \
     is one episode. *A new task class* shows what no forecast of this kind can know: behaviour that \
     was never part of the mixture that was watched.";
 
@@ -58,12 +58,13 @@ const DESTINATIONS: [&str; 9] = [
 
 /// Subjects of one episode, every time that they were seen.
 type Episode = Vec<String>;
+/// What is a subject in a run.
+type SubjectsOf = fn(&Run) -> Episode;
 
 fn ask(tell: &mut dyn FnMut(&str)) -> Result<Vec<Target>> {
     let benign: Vec<Run> = agentdojo()?.into_iter().filter(Run::is_benign).collect();
     let mut targets = vec![];
-    let streams: [(&str, fn(&Run) -> Episode); 2] =
-        [("destination", destinations), ("bigram", bigrams)];
+    let streams: [(&str, SubjectsOf); 2] = [("destination", destinations), ("bigram", bigrams)];
     let resisted = |run: &Run| run.injection.is_some() && run.achieved == Some(false);
     let under_attack: Vec<Run> = agentdojo()?.into_iter().filter(resisted).collect();
     for (name, subjects) in streams {
@@ -311,7 +312,7 @@ fn paths() -> Result<Vec<Target>> {
         let what = format!("exact paths after {learned} days: new per day / 95 % bound");
         let name = format!("convergence_paths_{learned}_bound");
         let value = came / estimate.upper;
-        targets.push(Target::new(SECTION, &name, &what, value, Goal::AtMost(1.0)).held_out());
+        targets.push(Target::new(SECTION, &name, &what, value, Goal::AtMost(1.0)));
     }
     Ok(targets)
 }

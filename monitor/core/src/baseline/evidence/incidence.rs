@@ -312,12 +312,12 @@ pub struct Stored {
 
 impl From<&Incidence> for Stored {
     fn from(incidence: &Incidence) -> Self {
-        let row = |(subject, s): (&Box<str>, &Seen)| {
-            (subject.clone(), s.episodes, s.settled, s.first, s.last)
-        };
+        let rows = incidence.subjects.iter();
         Self {
             episodes: incidence.episodes,
-            subjects: incidence.subjects.iter().map(row).collect(),
+            subjects: rows
+                .map(|(subject, s)| (subject.clone(), s.episodes, s.settled, s.first, s.last))
+                .collect(),
         }
     }
 }
