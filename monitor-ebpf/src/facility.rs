@@ -28,8 +28,7 @@ pub fn used(
 ) -> Verdict {
     let deny = matches!(means, Means::Deny) as u64;
     let what = facility as u64 | (hook as u64) << 8 | deny << 16;
-    let who = member.tgid as u64 | (member.class as u64) << 32;
-    match judged(who, what, detail[0], detail[1]) {
+    match judged(member.packed(), what, detail[0], detail[1]) {
         BLOCKED => Verdict::Blocked,
         KILLED => Verdict::Killed,
         _ => Verdict::Known,
@@ -43,10 +42,7 @@ const KILLED: u64 = Verdict::Killed as u64;
 /// it in a dozen places, and the verifier would follow each copy.
 #[inline(never)]
 fn judged(who: u64, what: u64, detail0: u32, detail1: u32) -> u64 {
-    let member = Member {
-        tgid: who as u32,
-        class: (who >> 32) as u16,
-    };
+    let member = Member::unpacked(who);
     let facility = what as u8;
     let bit = 1u64 << (facility & 63);
     // SAFETY: the number of a hook, packed above.

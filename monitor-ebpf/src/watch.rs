@@ -20,6 +20,23 @@ pub struct Member {
     pub class: ClassId,
 }
 
+impl Member {
+    /// As one number, for functions that are not inlined.
+    #[inline(always)]
+    pub fn packed(self) -> u64 {
+        self.tgid as u64 | (self.class as u64) << 32
+    }
+
+    /// Back from [`Self::packed`].
+    #[inline(always)]
+    pub fn unpacked(packed: u64) -> Self {
+        Self {
+            tgid: packed as u32,
+            class: (packed >> 32) as ClassId,
+        }
+    }
+}
+
 /// The current task, if it is ours.
 #[inline(always)]
 pub fn current() -> Option<Member> {

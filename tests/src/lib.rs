@@ -15,7 +15,8 @@
 //! | [`agent`], [`tools`], [`http`] | the agent and what it can do |
 //! | [`service`], [`child`], [`cgroup`], [`container`], [`wait`] | processes that are kept running, and waiting for them |
 //! | [`scene`] | all of that together |
-//! | [`daemon`], [`command`], [`other`] | the guard, its command line, other tools beside it |
+//! | [`daemon`], [`command`] | the guard, its command line |
+//! | [`other`], [`bpftrace`], [`manager`] | other tools beside it: scripts, bpftrace, systemd |
 //! | [`servers`], [`looks`] | inference servers of different make, and how they look from outside |
 //! | [`probe`], [`trial`], [`raw`], [`wire`] | the bench of the end-to-end tests |
 //! | [`bench`] | what the guard costs |
@@ -23,6 +24,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod bpftrace;
 pub mod cgroup;
 pub mod child;
 pub mod command;
@@ -34,6 +36,7 @@ pub mod eval;
 pub mod gguf;
 pub mod http;
 pub mod looks;
+pub mod manager;
 pub mod model;
 pub mod namespace;
 pub mod netlink;

@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::child;
 use crate::namespace::Namespace;
 
+/// How long a probe may take to start; emulated machines are slow.
+const START: Duration = Duration::from_secs(90);
 /// How long an order may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -247,7 +249,7 @@ impl Probe {
             orders,
             answers,
         };
-        match probe.answers.recv_timeout(PATIENCE) {
+        match probe.answers.recv_timeout(START) {
             Ok(line) if line == READY => Ok(probe),
             other => bail!("the probe did not start: {other:?}"),
         }

@@ -58,6 +58,22 @@ fn every_hook_of_the_tier_is_attached_and_fires() -> Result<()> {
     Ok(())
 }
 
+/// The tier that needs no BPF LSM is whole on kernels that have it, too: each kernel's verifier has
+/// limits of its own.
+#[test]
+fn the_lesser_tier_is_whole_on_every_kernel() -> Result<()> {
+    let trial = Trial::guarded(Setup::tool().tier("cgroup"))?;
+    let status = trial.daemon()?.status()?;
+    assert_eq!(status["degraded"], serde_json::json!([]), "{status}");
+    let rows = rows(&trial)?;
+    for row in rows.values().filter(|row| row["tier"] != "lsm") {
+        assert_eq!(row["attached"], true, "{row}");
+        assert_ne!(row["fires"], false, "{row}");
+    }
+    assert_eq!(trial.daemon()?.cli(&["doctor"])?.status.code(), Some(0));
+    Ok(())
+}
+
 #[test]
 fn a_hook_that_is_left_out_is_reported_as_degraded() -> Result<()> {
     let trial = Trial::prepared(Setup::tool())?;

@@ -93,9 +93,11 @@ pub fn scene_tools() -> Result<()> {
         Package::for_program(
             "systemd",
             "systemd-analyze",
-            "checks the drop-ins that `slmguard exec` prints",
+            "a service manager of the tests' own; checks the drop-ins that `slmguard exec` prints",
         ),
+        Package::for_program("bpftrace", "bpftrace", "another eBPF tool beside the guard"),
         Package::for_program("crun", "crun", "the scene's containers"),
+        Package::for_program("openssl", "openssl", "keys that tests sign profiles with"),
     ])
 }
 

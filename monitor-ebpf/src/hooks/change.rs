@@ -177,13 +177,20 @@ fn below(hook: Hook, action: Action, directory: u64, dentry: u64) -> i32 {
 }
 
 /// Looks at a name: what it is and what policy and invariants make of it is left in the scratch.
-/// Not 1 if it cannot be told. A function of its own, so that the verifier forgets how it went.
+/// Not 1 if it cannot be told, which is counted here. A function of its own, so that the verifier
+/// forgets how it went; and with something to do where it fails: when both failures were mere
+/// returns, what LLVM made of them had Linux 6.1 (and no other kernel tried) fail the second look of
+/// every link.
 #[inline(never)]
-fn walk(scratch: *mut Scratch, mount: u64, dentry: u64, policy: u32) -> u64 {
+fn walk(scratch: *mut Scratch, mount: u64, dentry: u64, policy: u32, hook: u64) -> u64 {
+    // SAFETY: the number of a hook, from `look`.
+    let hook: Hook = unsafe { core::mem::transmute(hook as u8) };
     let Some(id) = path::identify_name(Place { mount, dentry }) else {
+        emit::count_error(hook, line!());
         return 0;
     };
     let Some(p) = path::permissions(scratch, &id, policy) else {
+        emit::count_error(hook, line!());
         return 0;
     };
     // SAFETY: the task's own storage, checked by the caller.
@@ -195,9 +202,21 @@ fn walk(scratch: *mut Scratch, mount: u64, dentry: u64, policy: u32) -> u64 {
 }
 
 #[inline(always)]
-fn look(scratch: *mut Scratch, place: Option<Place>, policy: u32) -> Option<Permissions> {
-    let place = place?;
-    if scratch.is_null() || walk(scratch, place.mount, place.dentry, policy) != 1 {
+fn look(
+    hook: Hook,
+    scratch: *mut Scratch,
+    place: Option<Place>,
+    policy: u32,
+) -> Option<Permissions> {
+    let Some(place) = place else {
+        emit::count_error(hook, line!());
+        return None;
+    };
+    if scratch.is_null() {
+        emit::count_error(hook, line!());
+        return None;
+    }
+    if walk(scratch, place.mount, place.dentry, policy, hook as u64) != 1 {
         return None;
     }
     // SAFETY: checked above.
@@ -209,8 +228,8 @@ fn one(member: Member, hook: Hook, action: Action, place: Option<Place>) -> i32 
     emit::count_member(hook);
     let control = watch::control(member.class);
     let scratch = SCRATCH.current();
-    let Some(p) = look(scratch, place, control.policy()) else {
-        return undecided(hook, control);
+    let Some(p) = look(hook, scratch, place, control.policy()) else {
+        return undecided(control);
     };
     if p.layer {
         return 0;
@@ -238,16 +257,16 @@ fn two(
     emit::count_member(hook);
     let control = watch::control(member.class);
     let scratch = SCRATCH.current();
-    let Some(before) = look(scratch, from, control.policy()) else {
-        return undecided(hook, control);
+    let Some(before) = look(hook, scratch, from, control.policy()) else {
+        return undecided(control);
     };
     if before.layer {
         return 0;
     }
     // SAFETY: checked by `look`.
     let directory = is_directory(unsafe { (*scratch).found.inode });
-    let Some(after) = look(scratch, to, control.policy()) else {
-        return undecided(hook, control);
+    let Some(after) = look(hook, scratch, to, control.policy()) else {
+        return undecided(control);
     };
     let mut gains = gains(&before, &after);
     if exchange {
@@ -259,8 +278,8 @@ fn two(
     let forbidden = after.denied & WRITE != 0;
     let target = tell(member, hook, actions[1], control, scratch, forbidden);
     // Once more, because the scratch holds one path at a time.
-    if look(scratch, from, control.policy()).is_none() {
-        return undecided(hook, control);
+    if look(hook, scratch, from, control.policy()).is_none() {
+        return undecided(control);
     }
     let forbidden = gains || before.denied & WRITE != 0;
     let source = tell(member, hook, actions[0], control, scratch, forbidden);
@@ -281,8 +300,7 @@ fn is_directory(inode: u64) -> bool {
 }
 
 #[inline(always)]
-fn undecided(hook: Hook, control: Control) -> i32 {
-    emit::count_error(hook, line!());
+fn undecided(control: Control) -> i32 {
     lsm_return(judge(control, Family::Write, false, false, Means::Deny))
 }
 
@@ -296,9 +314,8 @@ fn tell(
     scratch: *mut Scratch,
     forbidden: bool,
 ) -> Verdict {
-    let who = member.tgid as u64 | (member.class as u64) << 32;
     let what = hook as u64 | (action as u64) << 8 | (forbidden as u64) << 16;
-    match judged(scratch, who, what, control.0) {
+    match judged(scratch, member.packed(), what, control.0) {
         BLOCKED => Verdict::Blocked,
         WOULD_BLOCK => Verdict::WouldBlock,
         _ => Verdict::Known,
@@ -311,10 +328,7 @@ const WOULD_BLOCK: u64 = Verdict::WouldBlock as u64;
 /// As [`walk`], a function of its own.
 #[inline(never)]
 fn judged(scratch: *mut Scratch, who: u64, what: u64, control: u64) -> u64 {
-    let member = Member {
-        tgid: who as u32,
-        class: (who >> 32) as u16,
-    };
+    let member = Member::unpacked(who);
     // SAFETY: the number of a hook, packed by the caller.
     let hook: Hook = unsafe { core::mem::transmute(what as u8) };
     let control = Control(control);

@@ -71,9 +71,14 @@ pub fn map_exit(member: Member, task: u64, call: [Option<u64>; 3], result: i64) 
 #[inline(always)]
 fn mapped(member: Member, file: u64, prot: u64, flags: u64, hook: Hook) {
     emit::count_member(hook);
-    let who = member.tgid as u64 | (member.class as u64) << 32;
     let how = prot & 7 | (flags & SHARED) << 3;
-    if told(who, file, how, matches!(hook, Hook::LsmMap) as u64) == 0 {
+    if told(
+        member.packed(),
+        file,
+        how,
+        matches!(hook, Hook::LsmMap) as u64,
+    ) == 0
+    {
         emit::count_error(hook, line!());
     }
 }
@@ -81,10 +86,7 @@ fn mapped(member: Member, file: u64, prot: u64, flags: u64, hook: Hook) {
 /// A function of its own, with numbers for arguments: see `facility::judged`.
 #[inline(never)]
 fn told(who: u64, file: u64, how: u64, lsm: u64) -> u64 {
-    let member = Member {
-        tgid: who as u32,
-        class: (who >> 32) as u16,
-    };
+    let member = Member::unpacked(who);
     let hook = if lsm != 0 {
         Hook::LsmMap
     } else {

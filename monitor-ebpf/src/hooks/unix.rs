@@ -85,11 +85,18 @@ pub fn unix_exit(member: Member, task: u64, fd: Option<u64>, result: i64) {
     let Some(peer) = fd.and_then(|fd| peer(task, fd as u32)) else {
         return;
     };
-    let verdict = reached(member, peer, Hook::UnixExit, Means::Kill);
-    if matches!(verdict, Verdict::Killed) && !verdict::kill() {
+    if reached_at_exit(member.packed(), peer) == KILLED && !verdict::kill() {
         emit::count_error(Hook::UnixExit, line!());
     }
 }
+
+/// A function of its own for its stack's sake: see `open::opened_at_exit`.
+#[inline(never)]
+fn reached_at_exit(who: u64, peer: u64) -> u64 {
+    reached(Member::unpacked(who), peer, Hook::UnixExit, Means::Kill) as u64
+}
+
+const KILLED: u64 = Verdict::Killed as u64;
 
 /// The peer of a connected unix socket behind a descriptor; `None` for everything else.
 #[inline(always)]

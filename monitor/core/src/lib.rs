@@ -19,6 +19,7 @@ pub mod fact;
 pub mod names;
 pub mod observation;
 pub mod procfs;
+pub mod profile;
 pub mod recording;
 #[cfg(test)]
 mod testing;

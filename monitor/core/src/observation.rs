@@ -85,12 +85,15 @@ impl Observation {
     /// mapped to be executed, and say nothing.
     pub fn stage(&self) -> Option<Phase> {
         let Fact::Map {
-            size, protection, ..
+            file,
+            size,
+            protection,
+            ..
         } = &self.fact
         else {
             return None;
         };
-        if *size < LARGE_FILE || protection & EXEC != 0 {
+        if *size < LARGE_FILE || protection & EXEC != 0 || is_library(&file.path) {
             return None;
         }
         match self.scope.phase {
@@ -99,4 +102,11 @@ impl Observation {
             Phase::Stop => None,
         }
     }
+}
+
+/// Whether a file is called as libraries are: `libc.so.6`. The loader maps them to be read before
+/// it maps parts of them to be executed.
+fn is_library(path: &[u8]) -> bool {
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    name.ends_with(b".so") || name.windows(4).any(|part| part == b".so.")
 }

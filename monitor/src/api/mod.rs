@@ -5,6 +5,7 @@
 
 mod feed;
 pub mod found;
+mod profile;
 mod routes;
 mod socket;
 mod stream;
@@ -96,8 +97,30 @@ pub trait Backend: Send + Sync + 'static {
     fn events(&self, query: &Query) -> Result<Answer, Refusal>;
     /// Alerts.
     fn alerts(&self, query: &Query) -> Result<Answer, Refusal>;
+    /// The alert whose id begins so.
+    fn alert(&self, id: &str) -> Result<slmguard_core::alert::Alert, Refusal>;
     /// What was learned for a workload.
     fn baseline(&self, workload: &str) -> Result<Vec<view::BaselineEntry>, Refusal>;
+    /// `learned` or `approved`, as a profile.
+    fn profile(&self, workload: &str, which: &str) -> Result<view::Profile, Refusal>;
+    /// How complete a baseline is.
+    fn evidence(&self, workload: &str) -> Result<view::Standing, Refusal>;
+    /// An operator says that a step of a workload's lifecycle does not apply.
+    fn declare_step(
+        &self,
+        workload: &str,
+        step: &str,
+        reason: &str,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal>;
+    /// An operator's decision about a baseline.
+    fn order_baseline(
+        &self,
+        workload: &str,
+        action: &str,
+        order: &view::BaselineOrder,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal>;
     /// The search for workloads.
     fn search(&self) -> Result<view::Search, Refusal>;
     /// An operator's decision about a workload that was found, or about an agent.

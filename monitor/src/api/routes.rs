@@ -30,7 +30,12 @@ pub fn router(backend: Shared, stop: watch::Receiver<bool>) -> Router {
         .route("/v1/hooks", get(hooks))
         .route("/v1/events", get(events))
         .route("/v1/alerts", get(alerts))
+        .route("/v1/alerts/{id}", get(alert))
         .route("/v1/baseline/{workload}", get(baseline))
+        .route("/v1/baseline/{workload}/{action}", post(order_baseline))
+        .route("/v1/profile/{workload}/{which}", get(profile))
+        .route("/v1/evidence/{workload}", get(evidence))
+        .route("/v1/evidence/{workload}/{step}", post(declare_step))
         .route("/v1/mode/{workload}", get(mode).post(set_mode))
         .route("/v1/recording", post(record).delete(end_recording))
         .route(
@@ -94,6 +99,45 @@ async fn hooks(State(backend): State<Shared>) -> Response {
 
 async fn baseline(State(backend): State<Shared>, Path(workload): Path<String>) -> Response {
     json(move || backend.baseline(&workload)).await
+}
+
+async fn profile(
+    State(backend): State<Shared>,
+    Path((workload, which)): Path<(String, String)>,
+) -> Response {
+    json(move || backend.profile(&workload, &which)).await
+}
+
+async fn evidence(State(backend): State<Shared>, Path(workload): Path<String>) -> Response {
+    json(move || backend.evidence(&workload)).await
+}
+
+async fn declare_step(
+    State(backend): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path((workload, step)): Path<(String, String)>,
+    order: Result<Json<view::BaselineOrder>, JsonRejection>,
+) -> Response {
+    match order {
+        Ok(Json(order)) => {
+            json(move || backend.declare_step(&workload, &step, &order.reason, peer)).await
+        }
+        Err(e) => answer_error(&Refusal::Bad(e.body_text())),
+    }
+}
+
+async fn order_baseline(
+    State(backend): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path((workload, action)): Path<(String, String)>,
+    order: Result<Json<view::BaselineOrder>, JsonRejection>,
+) -> Response {
+    match order {
+        Ok(Json(order)) => {
+            json(move || backend.order_baseline(&workload, &action, &order, peer)).await
+        }
+        Err(e) => answer_error(&Refusal::Bad(e.body_text())),
+    }
 }
 
 async fn mode(State(backend): State<Shared>, Path(workload): Path<String>) -> Response {
@@ -172,6 +216,10 @@ async fn alerts(
     UrlQuery(query): UrlQuery<LineQuery>,
 ) -> Response {
     lines(query.into(), stop, move |query| backend.alerts(query)).await
+}
+
+async fn alert(State(backend): State<Shared>, Path(id): Path<String>) -> Response {
+    json(move || backend.alert(&id)).await
 }
 
 async fn lines(

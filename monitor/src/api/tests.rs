@@ -80,6 +80,46 @@ impl Backend for Fake {
             _ => Err(Refusal::NotFound(format!("no action {action}"))),
         }
     }
+    fn alert(&self, id: &str) -> Result<slmguard_core::alert::Alert, Refusal> {
+        Err(Refusal::NotFound(id.into()))
+    }
+    fn profile(&self, workload: &str, which: &str) -> Result<view::Profile, Refusal> {
+        Ok(view::Profile {
+            workload: workload.into(),
+            text: which.into(),
+            ..view::Profile::default()
+        })
+    }
+    fn evidence(&self, workload: &str) -> Result<view::Standing, Refusal> {
+        Ok(view::Standing {
+            workload: workload.into(),
+            ..view::Standing::default()
+        })
+    }
+    fn declare_step(
+        &self,
+        workload: &str,
+        step: &str,
+        _: &str,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal> {
+        self.peers.lock().unwrap().push(peer);
+        Ok(view::Decided {
+            done: format!("{step} {workload}"),
+        })
+    }
+    fn order_baseline(
+        &self,
+        workload: &str,
+        action: &str,
+        order: &view::BaselineOrder,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal> {
+        self.peers.lock().unwrap().push(peer);
+        Ok(view::Decided {
+            done: format!("{action} {workload} {}", order.reason),
+        })
+    }
     fn mode(&self, workload: &str) -> Result<view::Mode, Refusal> {
         Ok(view::Mode {
             workload: workload.into(),

@@ -9,6 +9,7 @@ use slmguard_core::{alert::ProcessInfo, config::Rules};
 pub use super::found::{
     Agent, Candidate, Capability, Decide, Decided, Detection, Evidence, Model, Search,
 };
+pub use super::profile::{Approval, BaselineOrder, FamilyEvidence, Profile, Standing};
 
 /// `GET /v1/status`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -51,5 +51,6 @@ pub(super) fn describe(alert: &Alert) -> Vec<String> {
     if !alert.nearest.is_empty() {
         lines.push(format!("    known instead: {}", alert.nearest.join(", ")));
     }
+    lines.push(format!("    more: slmguard explain {}", alert.id));
     lines
 }

@@ -9,6 +9,7 @@ mod detach;
 mod doctor;
 mod events;
 mod exec;
+mod explain;
 mod explain_workload;
 mod hooks;
 mod lines;
@@ -111,12 +112,14 @@ pub enum Command {
     Events(events::Options),
     /// Show alerts.
     Alerts(Stream),
+    /// Explain an alert: what happened, what is known instead, who did it, what to do.
+    Explain(explain::Options),
     /// Decide a recording again, without a kernel, a daemon or privileges.
     ///
     /// Prints each event and each alert as the daemon decided it when the recording was made, and
     /// about the recording itself on standard error.
     Replay(replay::Options),
-    /// Look at what was learned.
+    /// Look at what was learned, approve it, take it elsewhere.
     #[command(subcommand)]
     Baseline(baseline::Command),
     /// Show or change the mode of a workload.
@@ -146,6 +149,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Events(options) => events::run(&global, &options),
         Command::Replay(options) => replay::run(&options),
         Command::Alerts(stream) => alerts::run(&global, &stream),
+        Command::Explain(options) => explain::run(&global, &options),
         Command::Baseline(command) => baseline::run(&global, &command),
         Command::Mode(options) => mode::run(&global, &options),
         Command::Config(command) => config_check::run(&global, &command),
@@ -234,7 +238,19 @@ mod tests {
             "replay /x --alerts --json",
             "replay /x --expect /y",
             "alerts -f -n 10 -w a",
+            "explain 01A --json",
             "baseline show a --json",
+            "baseline diff a --profile /x --json",
+            "baseline approve a --reason because",
+            "baseline approve a --family read --family exec --reason because --json",
+            "baseline approve a --subject /x --role agent --phase serve --reason because",
+            "baseline reject a --subject /x --reason because",
+            "baseline export a --approved --sign /k --note n -o /x",
+            "baseline import a /x --trust /k --reason because",
+            "baseline reset a --reason because",
+            "baseline explain a --family read --json",
+            "baseline does-not-apply a renewal --reason because",
+            "mode a auto",
             "mode a",
             "mode a learn --json",
             "mode a enforce --declare --reason because",
@@ -262,6 +278,9 @@ mod tests {
             "exec -w a --without-daemon --require-daemon cmd",
             "mode a enforce --declare",
             "mode a paranoid",
+            "baseline approve a",
+            "baseline approve a --role agent --reason because",
+            "baseline import a --reason because",
             "events --limit x",
             "events --record /x --follow",
             "events --note y",

@@ -1,7 +1,6 @@
 //! `slmguard mode`
 
 use clap::{Args, ValueEnum};
-use slmguard_core::workload::mode_name;
 
 use super::{Format, Global, in_url, out};
 use crate::{
@@ -38,6 +37,9 @@ enum ModeWord {
     Monitor,
     /// Invariants and the baseline are enforced.
     Enforce,
+    /// Each family of behaviour goes from one of these to the next when there is evidence enough;
+    /// `slmguard baseline explain` says how far each is.
+    Auto,
 }
 
 pub(super) fn run(global: &Global, options: &Options) -> Result<Exit, Failure> {
@@ -46,14 +48,14 @@ pub(super) fn run(global: &Global, options: &Options) -> Result<Exit, Failure> {
     let mode: Mode = match options.mode {
         None => client.get(&path)?,
         Some(word) => {
-            use monitor_common::class::Mode as M;
             let mode = match word {
-                ModeWord::Learn => M::Learn,
-                ModeWord::Monitor => M::Monitor,
-                ModeWord::Enforce => M::Enforce,
+                ModeWord::Learn => "learn",
+                ModeWord::Monitor => "monitor",
+                ModeWord::Enforce => "enforce",
+                ModeWord::Auto => "auto",
             };
             let change = ModeChange {
-                mode: mode_name(mode).into(),
+                mode: mode.into(),
                 declare: options.declare,
                 reason: options.reason.clone().unwrap_or_default(),
             };

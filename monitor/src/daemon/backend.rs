@@ -5,13 +5,14 @@ use std::time::Duration;
 use axum::body::Bytes;
 use monitor_common::class::Mode;
 use slmguard_core::{
+    alert::Alert,
     decide::enforceable::gaps,
     time::rfc3339,
-    workload::{family_name, mode_name, phase_name, role_name},
+    workload::{family_name, phase_name, role_name},
 };
 use tokio::sync::mpsc;
 
-use super::{engine::Engine, publish::no_such};
+use super::{engine::Engine, modes, publish::no_such};
 use crate::{
     api::{Answer, Backend, Peer, Query, Refusal, view},
     export::{http::Source, jsonl::SINK},
@@ -49,7 +50,7 @@ impl Backend for Engine {
                 .iter()
                 .map(|(name, standing)| view::WorkloadStatus {
                     name: name.clone(),
-                    mode: mode_name(standing.state.mode).into(),
+                    mode: modes::word(&standing.state).into(),
                     basis: standing.state.basis.name().into(),
                     processes: processes(name),
                     alerts: standing.alerts,
@@ -97,7 +98,7 @@ impl Backend for Engine {
                 let tally = state.baseline.tally(name);
                 view::Workload {
                     name: name.clone(),
-                    mode: mode_name(standing.state.mode).into(),
+                    mode: modes::word(&standing.state).into(),
                     basis: standing.state.basis.name().into(),
                     processes: members(name),
                     baseline: view::BaselineSize {
@@ -165,6 +166,25 @@ impl Backend for Engine {
         Ok(Answer { lines, follow })
     }
 
+    fn alert(&self, id: &str) -> Result<Alert, Refusal> {
+        self.barrier.wait(PATIENCE);
+        let found = self
+            .store
+            .alerts_called(id)
+            .map_err(|e| Refusal::Failed(e.to_string()))?;
+        let shown = slmguard_core::text::escape(id.as_bytes());
+        match found.as_slice() {
+            [] => Err(Refusal::NotFound(format!(
+                "there is no alert {shown}; `slmguard alerts` shows the latest"
+            ))),
+            [body] => Alert::from_json_line(body)
+                .map_err(|e| Refusal::Failed(format!("alert {shown} cannot be read: {e}"))),
+            _ => Err(Refusal::Conflict(format!(
+                "several alerts begin with {shown}: give more of the id"
+            ))),
+        }
+    }
+
     fn baseline(&self, workload: &str) -> Result<Vec<view::BaselineEntry>, Refusal> {
         self.known(Some(workload))?;
         self.barrier.wait(PATIENCE);
@@ -190,6 +210,34 @@ impl Backend for Engine {
                     })
             })
             .collect())
+    }
+
+    fn profile(&self, workload: &str, which: &str) -> Result<view::Profile, Refusal> {
+        Self::profile(self, workload, which)
+    }
+
+    fn evidence(&self, workload: &str) -> Result<view::Standing, Refusal> {
+        Self::evidence(self, workload)
+    }
+
+    fn declare_step(
+        &self,
+        workload: &str,
+        step: &str,
+        reason: &str,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal> {
+        Self::declare_step(self, workload, step, reason, peer)
+    }
+
+    fn order_baseline(
+        &self,
+        workload: &str,
+        action: &str,
+        order: &view::BaselineOrder,
+        peer: Peer,
+    ) -> Result<view::Decided, Refusal> {
+        Self::order_baseline(self, workload, action, order, peer)
     }
 
     fn mode(&self, workload: &str) -> Result<view::Mode, Refusal> {
@@ -275,7 +323,7 @@ impl Source for Engine {
 fn mode_view(workload: &str, state: &WorkloadState) -> view::Mode {
     view::Mode {
         workload: workload.to_owned(),
-        mode: mode_name(state.mode).into(),
+        mode: modes::word(state).into(),
         basis: state.basis.name().into(),
         since: rfc3339(state.changed),
     }

@@ -93,9 +93,10 @@ impl Engine {
             };
             let mut state = self.state();
             let names = Names::of(&state.baseline, &scope, self.key);
+            let attribution = state.evidence.polled(&scope, clock::now());
             for (key, count) in news {
                 if let Some(fact) = names.fact(&key) {
-                    state.count_known(&known(&scope, fact, count));
+                    state.count_known(&known(&scope, fact, count), &attribution);
                 }
             }
         }
@@ -117,6 +118,7 @@ impl Engine {
         let news = lost.saturating_sub(counts.lost.count);
         if news > 0 {
             self.record_lost(news);
+            self.state().evidence.lost(clock::now());
         }
         let recent = counts.lost.update(lost);
         self.problem(
@@ -129,9 +131,15 @@ impl Engine {
         self.problem(
             "hooks",
             recent.then(|| {
+                let places: Vec<_> = all
+                    .iter()
+                    .filter(|(_, counters)| counters.errors > 0)
+                    .map(|(hook, c)| format!("{} at line {}", hook.name(), c.last_error))
+                    .collect();
                 format!(
-                    "{failed} times a hook could not do its work and took what it saw for unknown; \
-                     slmguard_hook_errors_total says which"
+                    "{failed} times a hook could not do its work and took what it saw for unknown: \
+                     {}; slmguard_hook_errors_total counts them",
+                    places.join(", ")
                 )
             }),
         );

@@ -22,14 +22,15 @@ use slmguard_core::{
     decide::enforceable::gaps,
     decode::ClockOffset,
     observation::Observation,
-    workload::mode_from,
 };
 
 use super::{
+    approved,
     barrier::Barrier,
     classes::{Classes, scopes},
     clock,
     discovery::{self, AgentState, Discovery},
+    evidence,
     guard::Guard,
     modes,
     random::AlertIds,
@@ -150,6 +151,9 @@ impl Engine {
             classes.add(&store.add_classes(&scopes(name, &roles))?);
         }
         let processes = ProcessTable::new(proc.clone(), cgroups);
+        let mut state = State::new(baseline, processes, workloads);
+        (state.approved, state.rejected) = approved::load(&store)?;
+        state.evidence = evidence::load(&store)?;
         let engine = Self {
             classes,
             store,
@@ -172,7 +176,7 @@ impl Engine {
             },
             discovery: Mutex::new(discovery),
             digests,
-            state: Mutex::new(State::new(baseline, processes, workloads)),
+            state: Mutex::new(state),
             guard: Mutex::new(guard),
             started: Instant::now(),
             recording: AtomicBool::new(false),
@@ -390,9 +394,8 @@ fn first_or_stored(
     if let Some(state) = store.workload(name)? {
         return Ok(state);
     }
-    let mode =
-        mode_from(mode).ok_or_else(|| anyhow::anyhow!("workload {name}: {mode} is no mode"))?;
-    let state = modes::first(mode, clock::now());
+    let state = modes::first_by_word(mode, clock::now())
+        .ok_or_else(|| anyhow::anyhow!("workload {name}: {mode} is no mode"))?;
     store.set_workload(name, &state)?;
     Ok(state)
 }

@@ -51,6 +51,8 @@ pub trait Guard: Send + 'static {
     fn members(&self) -> Vec<(u32, ClassId)>;
     /// Counters of behaviour.
     fn seen(&self) -> Vec<(SeenKey, Seen)>;
+    /// Forgets what was counted of a class, so that all of it is reported again.
+    fn forget_seen(&mut self, class: ClassId);
     /// Makes a process the owner of its open sockets; returns those that are connected.
     fn own_sockets(&mut self, _owner: Owner) -> Result<Vec<FoundSocket>, KernelError> {
         Ok(vec![])
@@ -131,6 +133,9 @@ impl Guard for Shared {
     }
     fn seen(&self) -> Vec<(SeenKey, Seen)> {
         self.lock().seen()
+    }
+    fn forget_seen(&mut self, class: ClassId) {
+        self.lock().forget_seen(class);
     }
     fn own_sockets(&mut self, owner: Owner) -> Result<Vec<FoundSocket>, KernelError> {
         self.lock().own_sockets(owner)

@@ -3,6 +3,8 @@
 //! The flow itself is in [`engine`]; [`threads`] drives it. What needs a kernel is behind
 //! [`guard::Guard`], so that everything else can be tested without one.
 
+mod approvals;
+mod approved;
 mod backend;
 pub mod barrier;
 pub mod classes;
@@ -10,6 +12,7 @@ mod clock;
 mod counts;
 mod discovery;
 pub mod engine;
+mod evidence;
 mod found;
 pub mod guard;
 mod launch;

@@ -1,11 +1,46 @@
 //! From one mode to another: what is allowed, and on what basis. Pure.
 
 use monitor_common::class::Mode;
+use slmguard_core::workload::{mode_from, mode_name};
 
 use crate::store::{Basis, WorkloadState};
 
-/// What a workload starts with when it is seen for the first time. Who writes `enforce` into the
-/// configuration has declared it.
+/// The word for the mode in which each family goes as far as evidence takes it.
+pub const AUTO: &str = "auto";
+
+/// The state that mode `auto` is kept as.
+pub fn automatic(now: u64) -> WorkloadState {
+    WorkloadState {
+        mode: Mode::Learn,
+        basis: Basis::Evidence,
+        changed: now,
+    }
+}
+
+/// Whether the mode is `auto`.
+pub fn is_auto(state: &WorkloadState) -> bool {
+    state.basis == Basis::Evidence
+}
+
+/// The word for the mode of a workload.
+pub fn word(state: &WorkloadState) -> &'static str {
+    if is_auto(state) {
+        AUTO
+    } else {
+        mode_name(state.mode)
+    }
+}
+
+/// What a workload starts with when it is seen for the first time; `None` if the word is no mode.
+/// Who writes `enforce` into the configuration has declared it.
+pub fn first_by_word(word: &str, now: u64) -> Option<WorkloadState> {
+    match word {
+        AUTO => Some(automatic(now)),
+        word => Some(first(mode_from(word)?, now)),
+    }
+}
+
+/// The same for a mode other than `auto`.
 pub fn first(mode: Mode, now: u64) -> WorkloadState {
     let basis = if mode == Mode::Enforce {
         Basis::Declared
@@ -27,6 +62,12 @@ pub fn change(
     declare: bool,
     now: u64,
 ) -> Result<WorkloadState, String> {
+    // What evidence took it to was never approved as a whole.
+    let current = if is_auto(&current) {
+        first(Mode::Learn, current.changed)
+    } else {
+        current
+    };
     let basis = match wanted {
         // What is learned from now on nobody has approved.
         Mode::Learn => Basis::None,

@@ -7,12 +7,12 @@ use monitor_common::class::{ClassId, Mode};
 use slmguard_core::{
     config::Workload,
     decide::{
-        Modes, Undeniable, control,
+        Undeniable, control,
         invariants::invariant_destinations,
         policy::{PolicyImage, PolicyInputs, PolicyLimits, compile_policy},
     },
     observation::Scope,
-    workload::{mode_from, mode_name, role_name},
+    workload::{mode_from, role_name},
 };
 
 use super::{clock, engine::Engine, modes, state::State};
@@ -29,6 +29,7 @@ impl Engine {
     /// called before anything is enrolled.
     pub fn publish_all(&self) -> anyhow::Result<()> {
         let mut state = self.state();
+        self.declare_lists(&mut state);
         {
             let mut guard = self.guard();
             for (id, scope) in &self.classes.configured() {
@@ -118,15 +119,17 @@ impl Engine {
         first_state: u32,
     ) -> anyhow::Result<(PolicyImage, u64)> {
         let workload = self.workload(state, &scope.workload)?;
+        let mut deny = workload.deny.clone();
+        deny.extend(state.forbidden(scope));
         let image = compile_policy(&PolicyInputs {
             // The guard puts the number in that it draws.
             policy: 0,
             key: self.key,
             first_state,
-            baseline: &state.baseline,
+            baseline: &state.allowed(scope, mode),
             scope,
             allow: &workload.allow,
-            deny: &workload.deny,
+            deny: &deny,
             limits: PolicyLimits::default(),
         })
         .with_context(|| format!("cannot make a policy for {}", describe(scope)))?;
@@ -134,7 +137,7 @@ impl Engine {
         let undeniable = word.and_then(|word| Undeniable::from_word(word));
         Ok((
             image,
-            control(0, Modes::all(mode), scope.role, undeniable).0,
+            control(0, state.modes(scope, mode), scope.role, undeniable).0,
         ))
     }
 
@@ -156,9 +159,11 @@ impl Engine {
         peer: Peer,
     ) -> Result<WorkloadState, Refusal> {
         self.may_change(peer, "only root may change modes; run this as root")?;
-        let wanted = mode_from(&change.mode).ok_or_else(|| {
+        let automatic = change.mode == modes::AUTO;
+        let word = if automatic { "learn" } else { &change.mode };
+        let wanted = mode_from(word).ok_or_else(|| {
             Refusal::Bad(format!(
-                "{} is no mode; use learn, monitor or enforce",
+                "{} is no mode; use learn, monitor, enforce or auto",
                 change.mode
             ))
         })?;
@@ -167,20 +172,32 @@ impl Engine {
                 "an approval needs a reason; give one with --reason".into(),
             ));
         }
-        if wanted != Mode::Learn {
+        if wanted != Mode::Learn || automatic {
             self.confirmed(workload)?;
         }
-        if !self.barrier.wait(PATIENCE) {
-            tracing::warn!("events are still on their way while the mode of {workload} changes");
-        }
+        self.settle(&format!("the mode of {workload}"));
         let mut state = self.state();
         let current = match state.workloads.get(workload) {
             Some(standing) => standing.state,
             None => return Err(no_such(workload)),
         };
-        let next = modes::change(workload, current, wanted, change.declare, clock::now())
-            .map_err(Refusal::Conflict)?;
-        self.switch(&mut state, workload, current, next)?;
+        let next = if automatic {
+            modes::automatic(clock::now())
+        } else {
+            modes::change(workload, current, wanted, change.declare, clock::now())
+                .map_err(Refusal::Conflict)?
+        };
+        let approved = state.approved.get(workload).cloned();
+        if change.declare && wanted != Mode::Learn {
+            self.approve_all(&mut state, workload, peer, &change.reason)?;
+        } else if wanted == Mode::Learn && !automatic {
+            self.retire_list(&mut state, workload)?;
+        }
+        let switched = self.switch(&mut state, workload, current, next);
+        if switched.is_err() {
+            self.put_list_back(&mut state, workload, approved, current);
+        }
+        switched?;
         drop(state);
         self.save_baseline()
             .map_err(|e| Refusal::Failed(e.to_string()))?;
@@ -256,9 +273,9 @@ impl Engine {
         let reason = slmguard_core::text::escape(change.reason.as_bytes());
         let action = format!(
             "mode {workload}: {} ({}) -> {} ({})",
-            mode_name(before.mode),
+            modes::word(&before),
             before.basis.name(),
-            mode_name(after.mode),
+            modes::word(&after),
             after.basis.name()
         );
         tracing::info!("{action} by user {} (pid {}): {reason}", peer.uid, peer.pid);
@@ -269,11 +286,21 @@ impl Engine {
             action,
             reason,
         };
+        self.audit(entry);
+    }
+
+    /// Records who changed what.
+    pub(super) fn audit(&self, entry: AuditEntry) {
         if let Err(e) = self.store.record(&entry) {
-            self.problem(
-                "audit",
-                Some(format!("a change could not be recorded: {e}")),
-            );
+            let text = format!("a change could not be recorded: {e}");
+            self.problem("audit", Some(text));
+        }
+    }
+
+    /// Waits until what has happened is learned, before something is made of it.
+    pub(super) fn settle(&self, what: &str) {
+        if !self.barrier.wait(PATIENCE) {
+            tracing::warn!("events are still on their way while {what} changes");
         }
     }
 }

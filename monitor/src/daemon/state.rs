@@ -9,7 +9,10 @@ use monitor_common::{
 };
 use slmguard_core::{
     alert::{Alert, AlertContext, ProcessInfo},
-    baseline::{Baseline, Row},
+    baseline::{
+        Baseline, Row,
+        evidence::{Evidence, episode::Attribution},
+    },
     decide::{decide, name_it},
     decision::{Decision, Outcome},
     names::NameTable,
@@ -19,11 +22,14 @@ use slmguard_core::{
     workload::{family_name, phase_name, role_name, verdict_name},
 };
 
-use super::recorder::{self, Recorder};
+use super::{
+    approved::Approved,
+    recorder::{self, Recorder},
+};
 use crate::{
     api::view,
     enrich::{enrolment::Rule, process::ProcessTable},
-    store::WorkloadState,
+    store::{Rejected, WorkloadState},
 };
 
 /// Length of the slots in which background work is counted as episodes, nanoseconds.
@@ -61,6 +67,12 @@ impl Standing {
 pub struct State {
     /// What was learned.
     pub baseline: Baseline,
+    /// Lists that operators approved, by workload.
+    pub(super) approved: BTreeMap<String, Approved>,
+    /// Subjects that workloads shall never use.
+    pub(super) rejected: BTreeSet<Rejected>,
+    /// How complete what was learned is.
+    pub(super) evidence: Evidence,
     /// Names that workloads were given addresses for.
     pub names: NameTable,
     /// Members.
@@ -150,6 +162,9 @@ impl State {
         let standing = |(state, alerts)| Standing::new(state, alerts);
         Self {
             baseline,
+            approved: BTreeMap::new(),
+            rejected: BTreeSet::new(),
+            evidence: Evidence::new(0, 0),
             names: NameTable::default(),
             processes,
             workloads: workloads
@@ -173,10 +188,11 @@ impl State {
         if !matches!(observation.fact, Fact::Caller { .. }) {
             self.count_episode(&observation);
         }
+        let attribution = self.evidence.observe(&observation);
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
         let mut decision = decide(observation, &self.baseline);
         self.name(&mut decision);
-        self.learn(&decision);
+        self.learn(&decision, attribution.as_ref());
         Outline {
             decision,
             process,
@@ -204,11 +220,11 @@ impl State {
     }
 
     /// Counts behaviour that the kernel did not report again because it is known.
-    pub fn count_known(&mut self, observation: &Observation) {
-        self.absorb(observation);
+    pub fn count_known(&mut self, observation: &Observation, attribution: &Attribution) {
+        self.absorb(observation, Some(attribution), false);
     }
 
-    fn learn(&mut self, decision: &Decision) {
+    fn learn(&mut self, decision: &Decision, attribution: Option<&Attribution>) {
         let seen = &decision.observation;
         let learns = decision.outcome == Outcome::Learn;
         // A straggler from before a change of mode: what is enforced was approved without it.
@@ -216,11 +232,20 @@ impl State {
             return;
         }
         if learns || seen.verdict == Verdict::Known {
-            self.absorb(seen);
+            self.absorb(seen, attribution, learns);
+        } else if seen.verdict.is_adverse() && !seen.invariant {
+            let subject = seen.subject();
+            for family in seen.families() {
+                self.would_block(seen, family, &subject);
+            }
         }
     }
 
-    fn absorb(&mut self, seen: &Observation) {
+    fn absorb(&mut self, seen: &Observation, attribution: Option<&Attribution>, is_new: bool) {
+        // Without room for evidence nothing is learned: what nobody weighed must not be enforced.
+        if !self.weigh(seen, attribution, is_new) && is_new {
+            return;
+        }
         if self.baseline.absorb(seen) {
             self.learned.insert(seen.scope.clone());
         }
@@ -319,6 +344,17 @@ impl State {
             })
         };
         (subjects.iter().filter_map(row).collect(), subjects)
+    }
+
+    /// A subject is to be saved.
+    pub(super) fn touch(&mut self, scope: &Scope, family: Family, subject: &str) {
+        self.dirty.insert((scope.clone(), family, subject.into()));
+    }
+
+    /// Nothing of a workload is to be saved any more.
+    pub(super) fn forget_unsaved(&mut self, workload: &str) {
+        self.dirty.retain(|(scope, ..)| scope.workload != workload);
+        self.learned.retain(|scope| scope.workload != workload);
     }
 
     /// Saving failed: they are still to be saved.

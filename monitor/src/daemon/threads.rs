@@ -164,6 +164,7 @@ impl Threads {
         if let Err(e) = engine.save_baseline() {
             tracing::error!("what was learned last is lost: {e}");
         }
+        engine.save_evidence();
         self.stop_sink.store(true, Ordering::Relaxed);
         if let Some(bell) = engine.sink_bell.get() {
             let _ = bell.try_send(());
@@ -375,8 +376,14 @@ impl Due {
 /// The keeper's thread.
 fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
     let (mut counts, mut told) = (Counts::default(), Told::default());
-    let [mut save, mut flows, mut enrol, mut count, mut publish] =
-        [1, 3, 5, 10, 30].map(Due::every);
+    let [
+        mut save,
+        mut flows,
+        mut enrol,
+        mut count,
+        mut publish,
+        mut keep,
+    ] = [1, 3, 5, 10, 30, 60].map(Due::every);
     while !stop.load(Ordering::Relaxed) {
         if save.now() {
             let problem = engine.save_baseline().err();
@@ -399,6 +406,10 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             engine.merge_counts(&mut counts);
             engine.tidy_processes();
             engine.measure_baseline();
+            engine.promote();
+        }
+        if keep.now() {
+            engine.save_evidence();
         }
         if publish.now() {
             engine.publish_learned();

@@ -366,6 +366,16 @@ impl Kernel {
             .collect()
     }
 
+    /// Forgets what the kernel has counted of a class, so that all of it is reported again.
+    pub fn forget_seen(&mut self, class: ClassId) {
+        for (key, _) in self.seen() {
+            if key.class == class {
+                // Evicted meanwhile is forgotten as well.
+                let _ = self.seen.remove(&Plain(key));
+            }
+        }
+    }
+
     /// The rings, once: they belong to the thread that drains them.
     pub fn take_rings(&mut self) -> Option<Rings> {
         self.rings.take()

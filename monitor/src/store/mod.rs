@@ -4,10 +4,12 @@
 //! It stores what it is given and knows nothing of what it means. One daemon at a time: a lock file
 //! keeps a second one out. Every commit is synced to disk before it counts as done.
 
+mod approved;
 mod audit;
 mod baseline;
 mod damage;
 mod detected;
+mod evidence;
 mod outbox;
 mod schema;
 mod wal;
@@ -25,6 +27,7 @@ use std::{
     time::Duration,
 };
 
+pub use approved::{ApprovedRow, Rejected};
 pub use audit::AuditEntry;
 pub use detected::{AgentRow, DetectedRow};
 pub use outbox::{KEPT as KEPT_ALERTS, Pending, StoredAlert};

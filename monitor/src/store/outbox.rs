@@ -120,6 +120,19 @@ impl Store {
         Ok(bodies)
     }
 
+    /// Alerts whose ids begin so, two at most, as JSON lines.
+    pub fn alerts_called(&self, beginning: &str) -> Result<Vec<String>> {
+        let what = sql("look an alert up");
+        let connection = self.connection();
+        let mut statement = connection
+            .prepare_cached("SELECT body FROM alert WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2")
+            .map_err(&what)?;
+        let rows = statement
+            .query_map([beginning], |row| row.get(0))
+            .map_err(&what)?;
+        rows.collect::<Result<_, _>>().map_err(what)
+    }
+
     /// How many alerts each workload has.
     pub fn alert_counts(&self) -> Result<Vec<(String, u64)>> {
         let what = sql("count alerts");

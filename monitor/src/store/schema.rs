@@ -71,6 +71,32 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (workload, id)
     );
 ",
+    "
+    CREATE TABLE approved (
+        workload TEXT PRIMARY KEY,
+        body     TEXT NOT NULL,
+        active   INTEGER NOT NULL,
+        time     INTEGER NOT NULL,
+        uid      INTEGER NOT NULL,
+        reason   TEXT NOT NULL
+    );
+    CREATE TABLE rejected (
+        workload TEXT NOT NULL,
+        role     TEXT NOT NULL,
+        phase    TEXT NOT NULL,
+        family   TEXT NOT NULL,
+        subject  TEXT NOT NULL,
+        PRIMARY KEY (workload, role, phase, family, subject)
+    ) WITHOUT ROWID;
+    CREATE TABLE evidence (
+        workload TEXT PRIMARY KEY,
+        body     TEXT NOT NULL
+    );
+    CREATE TABLE episode (
+        id   INTEGER PRIMARY KEY CHECK (id = 0),
+        next INTEGER NOT NULL
+    );
+",
 ];
 
 /// The schema that this version writes.

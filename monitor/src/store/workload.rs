@@ -22,6 +22,9 @@ pub enum Basis {
     None,
     /// The operator approved what was learned.
     Declared,
+    /// What was watched: with mode `learn` it is mode `auto`, in which each family goes as far as
+    /// evidence takes it.
+    Evidence,
 }
 
 impl Basis {
@@ -30,11 +33,12 @@ impl Basis {
         match self {
             Self::None => "none",
             Self::Declared => "declared",
+            Self::Evidence => "evidence",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::None, Self::Declared]
+        [Self::None, Self::Declared, Self::Evidence]
             .into_iter()
             .find(|b| b.name() == text)
     }

@@ -5,10 +5,16 @@
 //! here may score, learn or decide. Everything is repeatable from the committed data and the seeds
 //! in these files, except what is marked as measured.
 
+mod agents;
+mod calibration;
 mod convergence;
+mod cost;
 mod data;
+mod leak;
 mod page;
+mod paths;
 mod poisoning;
+mod sockets;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -118,13 +124,36 @@ pub fn share(hits: usize, of: usize) -> (f64, f64) {
     ((middle - half).max(0.0), (middle + half).min(1.0))
 }
 
+/// What answers a question; called with something to tell progress to.
+pub type Ask = fn(&mut dyn FnMut(&str)) -> Result<Vec<Target>>;
+
 /// A question: the name that the command line knows it by, and what answers it.
 pub struct Question {
     /// Name.
     pub name: &'static str,
-    /// Answers it; called with something to tell progress to.
-    pub ask: fn(&mut dyn FnMut(&str)) -> Result<Vec<Target>>,
+    /// Answers it.
+    pub ask: Ask,
 }
 
 /// Every question, in the order of the page.
-pub const QUESTIONS: &[Question] = &[convergence::QUESTION, poisoning::QUESTION];
+pub const QUESTIONS: &[Question] = &[
+    convergence::QUESTION,
+    paths::QUESTION,
+    Question {
+        name: "agents",
+        ask: agents::ask,
+    },
+    Question {
+        name: "leak",
+        ask: leak::ask,
+    },
+    poisoning::QUESTION,
+    Question {
+        name: "calibration",
+        ask: calibration::ask,
+    },
+    Question {
+        name: "cost",
+        ask: cost::ask,
+    },
+];

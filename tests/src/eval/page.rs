@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Goal, Target, convergence, poisoning};
+use super::{Goal, Target, convergence, paths, poisoning};
 
 /// What stands above the tables.
 const HEAD: &str = "# Evaluation\n\n\
@@ -14,6 +14,34 @@ const HEAD: &str = "# Evaluation\n\n\
 const SECTIONS: &[(&str, &str)] = &[
     (convergence::SECTION, convergence::TEXT),
     (poisoning::SECTION, poisoning::TEXT),
+    (
+        "Hijacked agents",
+        "Public AgentDojo runs of 16 pipelines on 13 models; a run is an episode, a suite is a \
+         workload. Destinations are visible to a kernel only where calls can be read: MCP over \
+         stdio, plaintext HTTP. *Named* needs the request to be readable as well. *Tuning* and \
+         *held out* are models, split five to three by a hash of their names; variants of one \
+         model stay together, and nothing is learned from the model that is scored. The tuning \
+         rows learn from tuning models only, the held-out rows from all but the one scored. One \
+         caveat: before the split was made, the misses and false alarms of the plain first-seen \
+         rule were looked at over all models, so the kinds of error there were not unknown. For \
+         comparison, that rule without where text came from: 0.612 of hijacked runs at 0.0142 of \
+         good ones. Two in a thousand is about two of the held-out good runs: the interval says \
+         more than the value.",
+    ),
+    (
+        "Slow leaks",
+        "Simulated: log-normal bytes per 5 minutes around 100 kB, a daily cycle of ±60 %, 14 days \
+         learned, 400 runs per row, a leak of a fixed share of the usual rate. The sum is set to \
+         one false alarm in 30 days; with an anchor that had to be learned it is nearer one in 22, \
+         see the rows without a leak. How soon a shift of 10 % can be found at all depends on the \
+         spread, so two are shown.",
+    ),
+    (
+        "Limits",
+        "2,000 values learned, a limit for one in a thousand asked for, and how often it is really \
+         exceeded. The intervals are the 10th to 90th percentile over learnings.",
+    ),
+    (paths::SECTION, paths::TEXT),
 ];
 
 /// The page. Values that depend on the machine are left out: they are printed by the command.

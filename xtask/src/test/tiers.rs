@@ -109,7 +109,8 @@ Made from test results by `cargo xtask tiers`; a whole test run fails if it diff
 tests saw. The expectation that the tests hold against the kernel is `tests/outcomes.md`.
 
 Every operation is carried out by a member with role `tool`, in mode `enforce`, outside the policy.
-`cgroup` tier: a kernel without BPF LSM. `lsm` tier: Debian's 6.1 and 6.12.
+`cgroup` tier: a kernel without BPF LSM, and Debian's 6.1 and 6.12 told to do without it. `lsm`
+tier: Debian's 6.1 and 6.12.
 
 - **refused**: it fails with EPERM before it takes effect, and the process lives: *prevented*.
 - **killed**: the process is killed before it can use the result: *detected*, and prevented only

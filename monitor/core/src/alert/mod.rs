@@ -1,11 +1,13 @@
 //! Alert: the value every sink sends, and its formats. A format is a projection of [`Alert`];
 //! none of them can say what the value does not.
 
+mod explain;
 mod json;
 mod mapping;
 #[cfg(test)]
 mod tests;
 
+pub use explain::{choices, explain};
 pub use mapping::{Mapping, mapping};
 use monitor_common::{
     event::Verdict,

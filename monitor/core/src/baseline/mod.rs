@@ -6,9 +6,14 @@
 //! *Invariant:* nothing that broke a rule is ever learned, and nothing whose path is not known from
 //! the root.
 
+pub mod destinations;
 pub mod evidence;
 pub mod lineage;
+pub mod order;
+pub mod volume;
+
 mod nearest;
+pub mod paths;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -29,7 +34,7 @@ use crate::{
 pub const MAX_SUBJECTS: usize = 32_768;
 
 /// What is known about one subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// Times it was seen.
     pub count: u64,
@@ -186,6 +191,12 @@ impl Baseline {
             .flat_map(BTreeMap::keys)
             .map(String::as_str);
         nearest::nearest(family, subject, known)
+    }
+
+    /// Puts a subject in that somebody knows by other means than observation; what is known of one
+    /// that is there already stays. False where there is no room.
+    pub fn insert(&mut self, scope: &Scope, family: Family, subject: &str, entry: Entry) -> bool {
+        self.get(scope, family, subject).is_some() || self.add(scope, family, subject, entry)
     }
 
     /// Takes a subject out; returns whether it was there.

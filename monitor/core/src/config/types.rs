@@ -135,6 +135,19 @@ pub struct Rules {
     pub facilities: Vec<String>,
 }
 
+impl Rules {
+    /// Adds other rules.
+    pub fn extend(&mut self, other: Self) {
+        self.connect.extend(other.connect);
+        self.read.extend(other.read);
+        self.write.extend(other.write);
+        self.exec.extend(other.exec);
+        self.unix.extend(other.unix);
+        self.listen.extend(other.listen);
+        self.facilities.extend(other.facilities);
+    }
+}
+
 fn learn() -> String {
     "learn".into()
 }

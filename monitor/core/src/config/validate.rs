@@ -183,11 +183,11 @@ impl Problems {
                 ),
             );
         }
-        if mode_from(&workload.mode).is_none() {
+        if mode_from(&workload.mode).is_none() && workload.mode != "auto" {
             self.word(
                 &format!("{at}.mode"),
                 &workload.mode,
-                &["learn", "monitor", "enforce"],
+                &["learn", "monitor", "enforce", "auto"],
             );
         }
         if workload.processes.is_empty() {

@@ -152,7 +152,8 @@ fn alert_reasons(seen: &Observation, baseline: &Baseline) -> Vec<String> {
                 );
                 reasons.push(effect(seen));
                 reasons.push(format!(
-                    "To allow it, change [workload.deny] of workload {workload} in the configuration."
+                    "To allow it, approve it with `slmguard baseline approve {workload}` if it was \
+                     rejected, or change [workload.deny] of the workload in the configuration."
                 ));
             }
         }
@@ -325,7 +326,8 @@ fn how_to_allow(seen: &Observation, unknown: &[Family]) -> String {
         })
         .collect();
     format!(
-        "To allow it, add {} to [workload.allow] of workload {workload} in the configuration.",
+        "To allow it, approve it with `slmguard baseline approve {workload}`, or add {} to \
+         [workload.allow] of workload {workload} in the configuration.",
         rules.join(" and ")
     )
 }

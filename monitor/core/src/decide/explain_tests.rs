@@ -70,7 +70,7 @@ fn a_refused_destination_says_what_is_known_and_how_to_allow_it() {
             "The agent of workload assistant (phase serve) tried to connect to 10.77.0.66:80/tcp.",
             "It is not among the 2 known destinations.",
             "The kernel refused it before it took effect.",
-            "To allow it, add connect = [\"10.77.0.66:80/tcp\"] to [workload.allow] of workload assistant in the configuration.",
+            "To allow it, approve it with `slmguard baseline approve assistant`, or add connect = [\"10.77.0.66:80/tcp\"] to [workload.allow] of workload assistant in the configuration.",
         ]
     );
     assert_eq!(decision.nearest, ["10.0.0.1:443/tcp", "10.0.0.2:443/tcp"]);
@@ -88,7 +88,7 @@ fn only_the_unknown_half_of_an_open_is_explained() {
             "The agent of workload assistant (phase serve) opened /srv/notes.txt for reading and writing.",
             "No file that it writes is known.",
             "It was let through because the mode is monitor; in enforce it would not be.",
-            "To allow it, add write = [\"/srv/notes.txt\"] to [workload.allow] of workload assistant in the configuration.",
+            "To allow it, approve it with `slmguard baseline approve assistant`, or add write = [\"/srv/notes.txt\"] to [workload.allow] of workload assistant in the configuration.",
         ]
     );
 }
@@ -162,7 +162,9 @@ fn the_rule_that_would_allow_it_is_valid_configuration() {
         );
         let hint = &decision.reasons[3];
         let toml = hint
-            .strip_prefix("To allow it, add ")
+            .strip_prefix(
+                "To allow it, approve it with `slmguard baseline approve assistant`, or add ",
+            )
             .unwrap()
             .split(" to [workload")
             .next()

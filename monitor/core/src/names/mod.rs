@@ -20,8 +20,20 @@ const LIFETIME: (u64, u64) = (300, 86_400);
 const GRACE: u64 = 3600;
 const SECOND: u64 = 1_000_000_000;
 
-/// Names of one address, escaped, and when each ends (nanoseconds since the epoch).
-type Names = BTreeMap<String, u64>;
+/// Nanoseconds that an entry is kept beyond the lifetime of its answer.
+pub const KEPT: u64 = GRACE * SECOND;
+
+/// One name of an address.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Answer {
+    /// When it ends, nanoseconds since the epoch.
+    ends: u64,
+    /// When it was last given as an answer; 0 for one that was restored.
+    last: u64,
+}
+
+/// Names of one address, escaped.
+type Names = BTreeMap<String, Answer>;
 
 /// The table.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,11 +47,21 @@ impl NameTable {
     pub fn learn(&mut self, workload: &str, name: &[u8], address: IpAddr, ttl: u32, now: u64) {
         let lifetime = u64::from(ttl).clamp(LIFETIME.0, LIFETIME.1) + GRACE;
         let ends = now.saturating_add(lifetime * SECOND);
-        self.restore(workload, text::escape(name), address, ends, now);
+        self.enter(
+            workload,
+            text::escape(name),
+            address,
+            Answer { ends, last: now },
+            now,
+        );
     }
 
     /// Enters what [`Self::entries`] of another table gave: a name, escaped, and when it ends.
     pub fn restore(&mut self, workload: &str, name: String, address: IpAddr, ends: u64, now: u64) {
+        self.enter(workload, name, address, Answer { ends, last: 0 }, now);
+    }
+
+    fn enter(&mut self, workload: &str, name: String, address: IpAddr, new: Answer, now: u64) {
         let table = match self.workloads.get_mut(workload) {
             Some(table) => table,
             None => self.workloads.entry(workload.to_owned()).or_default(),
@@ -49,10 +71,11 @@ impl NameTable {
             make_room(table, now);
         }
         let names = table.entry(address).or_default();
-        let until = names.entry(name).or_insert(ends);
-        *until = (*until).max(ends);
+        let known = names.entry(name).or_insert(new);
+        known.ends = known.ends.max(new.ends);
+        known.last = known.last.max(new.last);
         while names.len() > MAX_NAMES {
-            let first = names.iter().min_by_key(|(_, ends)| **ends);
+            let first = names.iter().min_by_key(|(_, answer)| answer.ends);
             let Some(first) = first.map(|(name, _)| name.clone()) else {
                 return;
             };
@@ -62,6 +85,19 @@ impl NameTable {
 
     /// Names that a workload was given an address for and that have not ended, in a fixed order.
     pub fn of(&self, workload: &str, address: IpAddr, now: u64) -> Vec<&str> {
+        self.answers(workload, address)
+            .filter(|(_, ends, _)| *ends > now)
+            .map(|(name, ..)| name)
+            .collect()
+    }
+
+    /// Names that a workload was given an address for, ended ones included, in a fixed order: name,
+    /// end, and when it was last given (0 if that was before a restart).
+    pub fn answers(
+        &self,
+        workload: &str,
+        address: IpAddr,
+    ) -> impl Iterator<Item = (&str, u64, u64)> {
         let names = self
             .workloads
             .get(workload)
@@ -69,9 +105,7 @@ impl NameTable {
         names
             .into_iter()
             .flatten()
-            .filter(|(_, ends)| **ends > now)
-            .map(|(name, _)| name.as_str())
-            .collect()
+            .map(|(name, answer)| (name.as_str(), answer.ends, answer.last))
     }
 
     /// Everything in the table, in a fixed order: workload, address, name, end.
@@ -80,7 +114,7 @@ impl NameTable {
             table.iter().flat_map(move |(address, names)| {
                 names
                     .iter()
-                    .map(move |(name, ends)| (workload.as_str(), *address, name.as_str(), *ends))
+                    .map(move |(name, a)| (workload.as_str(), *address, name.as_str(), a.ends))
             })
         })
     }
@@ -102,7 +136,7 @@ fn make_room(table: &mut BTreeMap<IpAddr, Names>, now: u64) {
     if table.len() < MAX_ADDRESSES {
         return;
     }
-    let end = |names: &Names| names.values().copied().max().unwrap_or(0);
+    let end = |names: &Names| names.values().map(|answer| answer.ends).max().unwrap_or(0);
     table.retain(|_, names| end(names) > now);
     if table.len() < MAX_ADDRESSES {
         return;
@@ -137,7 +171,7 @@ mod tests {
         for (workload, address, name, ends) in table.entries() {
             copy.restore(workload, name.to_owned(), address, ends, NOW);
         }
-        assert_eq!(copy, table);
+        assert!(copy.entries().eq(table.entries()));
         assert!(table.of("a", v4(2), NOW).is_empty());
     }
 

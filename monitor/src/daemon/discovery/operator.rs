@@ -147,10 +147,7 @@ impl Engine {
             reason: escape(decide.reason.as_bytes()),
         };
         tracing::info!("{done}, by user {} (pid {})", peer.uid, peer.pid);
-        if let Err(e) = self.store.record(&entry) {
-            let text = format!("a decision could not be recorded: {e}");
-            self.problem("audit", Some(text));
-        }
+        self.audit(entry);
         Ok(view::Decided { done })
     }
 

@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use monitor_common::limits::MAX_CLASSES;
@@ -24,7 +25,12 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let exe = directory.path().join("llama-server");
         std::fs::copy("/bin/sleep", &exe).unwrap();
-        let model = directory.path().join("tiny.gguf");
+        // Of a name that no other test's server has: the whole machine is searched, and a workload
+        // is called after its model.
+        static SERVERS: AtomicU32 = AtomicU32::new(0);
+        let number = SERVERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tiny-{}-{number}.gguf", std::process::id());
+        let model = directory.path().join(name);
         let mut bytes = b"GGUF\x03\0\0\0".to_vec();
         bytes.resize(2 << 20, 0);
         std::fs::write(&model, bytes).unwrap();

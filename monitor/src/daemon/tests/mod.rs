@@ -1,6 +1,7 @@
 //! The flow without a kernel: a made-up guard remembers what it is told, observations are put into
 //! the pipeline by hand.
 
+mod approvals;
 mod discovery;
 mod flow;
 mod launch;
@@ -142,6 +143,9 @@ impl Guard for Fake {
     }
     fn seen(&self) -> Vec<(SeenKey, Seen)> {
         self.told().seen.clone()
+    }
+    fn forget_seen(&mut self, class: ClassId) {
+        self.told().seen.retain(|(key, _)| key.class != class);
     }
 }
 

@@ -13,6 +13,9 @@ use super::{
 /// Waiting longer than that is no plan.
 const LONGEST_DAYS: f64 = 365.0;
 
+/// Days before which a rate per day means nothing: an hour.
+const EARLY: f64 = 1.0 / 24.0;
+
 /// When a tier will be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,7 +99,12 @@ pub fn forecast(facts: &Facts, standing: &Standing, blocked: (u64, u64), of_days
             words::count(n as u64)
         ),
     });
-    if facts.upper_per_day().is_finite() {
+    let early = estimate.episodes > 0 && facts.days < EARLY;
+    if early {
+        lines.push(format!(
+            "too early to say how many new {what} per day are to be expected"
+        ));
+    } else if facts.upper_per_day().is_finite() {
         lines.push(format!(
             "about {} new {what} per day, at most {} (95 %)",
             words::amount(facts.new_per_day()),
@@ -117,6 +125,9 @@ pub fn forecast(facts: &Facts, standing: &Standing, blocked: (u64, u64), of_days
     let when = next.map_or(When::NotOfTime, |tier| until(facts, tier));
     if let Some(tier) = next {
         for unmet in &standing.missing {
+            if matches!(unmet, Unmet::Bound { .. }) && early {
+                continue;
+            }
             lines.push(format!("for {tier}: {unmet}"));
         }
         match when {

@@ -1,6 +1,11 @@
 //! Other programs on the same hooks, attached before ours and after: theirs go
 //! on working, and so do our denials. What they refuse is refused although our
 //! policy knows it; what we refuse is refused although they let it pass.
+//!
+//! Some are scripts that load one program each; [`real`] has systemd and
+//! bpftrace themselves.
+
+mod real;
 
 use std::path::PathBuf;
 
@@ -19,11 +24,11 @@ enum First {
 }
 
 /// A guarded trial that has learned `normal`, and another tool, in either order.
-fn together(
+fn together<T>(
     first: First,
     normal: &[Order],
-    other: impl Fn(&Trial) -> Result<Other>,
-) -> Result<(Trial, Other)> {
+    other: impl Fn(&Trial) -> Result<T>,
+) -> Result<(Trial, T)> {
     let trial = Trial::prepared(Setup::tool())?;
     let early = (first == First::Theirs)
         .then(|| other(&trial))

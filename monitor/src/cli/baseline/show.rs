@@ -1,28 +1,12 @@
-//! `slmguard baseline …`
+//! `slmguard baseline show`
 
-use clap::Subcommand;
-
-use super::{Format, Global, in_url, out, table::Table};
 use crate::{
     api::view::BaselineEntry,
+    cli::{Format, Global, in_url, out, table::Table},
     exit::{Exit, Failure},
 };
 
-/// What to do with baselines.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Print what was learned for a workload.
-    Show {
-        /// Name of the workload.
-        workload: String,
-        /// Output format.
-        #[command(flatten)]
-        format: Format,
-    },
-}
-
-pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
-    let Command::Show { workload, format } = command;
+pub(super) fn run(global: &Global, workload: &str, format: Format) -> Result<Exit, Failure> {
     let entries: Vec<BaselineEntry> = global
         .client()?
         .get(&format!("/v1/baseline/{}", in_url(workload)?))?;
@@ -45,12 +29,17 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
 fn table(entries: &[BaselineEntry]) -> Table {
     let mut table = Table::new(&["ROLE", "PHASE", "FAMILY", "COUNT", "LAST SEEN", "SUBJECT"]);
     for entry in entries {
+        // Expected by a profile, and seen by nobody yet.
+        let seen = match entry.count {
+            0 => "never".to_owned(),
+            _ => out::short_time(&entry.last_seen),
+        };
         table.row([
             entry.role.clone(),
             entry.phase.clone(),
             entry.family.clone(),
             entry.count.to_string(),
-            out::short_time(&entry.last_seen),
+            seen,
             entry.subject.clone(),
         ]);
     }

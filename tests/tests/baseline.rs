@@ -1,0 +1,218 @@
+//! The operator's way with baselines, against a real kernel: an approved list is what a workload is
+//! held to, a rejected subject is refused for good, and a profile that was signed elsewhere applies.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use scene::probe::{Fate, Order};
+use scene::trial::{Setup, Trial, WORKLOAD, at, text};
+use scene::world::{ATTACKER, WEATHER};
+
+/// Runs `slmguard baseline …`, which must succeed, and returns what it printed.
+fn baseline(trial: &Trial, arguments: &[&str]) -> Result<String> {
+    let output = trial.daemon()?.cli(&[&["baseline"], arguments].concat())?;
+    ensure!(
+        output.status.success(),
+        "slmguard baseline {}: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Switches to enforce on the strength of what was approved before.
+fn enforce_what_is_approved(trial: &Trial) -> Result<()> {
+    let output = trial.daemon()?.cli(&["mode", WORKLOAD, "enforce"])?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+#[test]
+fn what_is_learned_after_an_approval_is_not_allowed() -> Result<()> {
+    let trial = Trial::guarded(Setup::tool())?;
+    let mut probe = trial.member()?;
+    assert!(probe.ask(&Order::Connect(at(WEATHER, 80)))?.worked());
+    baseline(&trial, &["approve", WORKLOAD, "--reason", "read it"])?;
+    assert!(
+        probe.ask(&Order::Connect(at(ATTACKER, 80)))?.worked(),
+        "it still learns"
+    );
+    let attacker = format!("{ATTACKER}:80/tcp");
+    trial
+        .daemon()?
+        .learned(WORKLOAD, "destination", &attacker, |s| s == attacker)?;
+    let difference = baseline(&trial, &["diff", WORKLOAD])?;
+    let news = format!("+ tool    start  destination {attacker}");
+    assert!(difference.contains(&news), "{difference}");
+
+    enforce_what_is_approved(&trial)?;
+    let mut probe = trial.member()?;
+    assert!(probe.ask(&Order::Connect(at(WEATHER, 80)))?.worked());
+    assert_eq!(probe.ask(&Order::Connect(at(ATTACKER, 80)))?, Fate::EPERM);
+    assert_eq!(
+        trial.world.attacker.evidence()?.connections,
+        1,
+        "while learning"
+    );
+    let alert = trial.alert("connect", &attacker)?;
+
+    // The page about it ends with the command that allows it.
+    let id = alert["id"].as_str().context("an id")?;
+    let page = trial.daemon()?.cli(&["explain", id])?;
+    let page = String::from_utf8(page.stdout)?;
+    let command = page
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("slmguard baseline approve"))
+        .with_context(|| format!("a command in {page}"))?;
+    let command = command.replace("\"…\"", "wanted");
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    let output = trial.daemon()?.cli(&words)?;
+    ensure!(
+        output.status.success(),
+        "{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(probe.ask(&Order::Connect(at(ATTACKER, 80)))?.worked());
+    Ok(())
+}
+
+#[test]
+fn what_is_rejected_is_refused_though_it_was_learned() -> Result<()> {
+    let trial = Trial::guarded(Setup::tool())?;
+    let mut probe = trial.member()?;
+    for host in [WEATHER, ATTACKER] {
+        assert!(probe.ask(&Order::Connect(at(host, 80)))?.worked());
+    }
+    let attacker = format!("{ATTACKER}:80/tcp");
+    trial
+        .daemon()?
+        .learned(WORKLOAD, "destination", &attacker, |s| s == attacker)?;
+    let reason = ["--subject", &attacker, "--reason", "nobody's business"];
+    baseline(&trial, &[&["reject", WORKLOAD], &reason[..]].concat())?;
+    trial.daemon()?.mode(WORKLOAD, "monitor")?;
+    let mut probe = trial.member()?;
+    assert_eq!(
+        probe.ask(&Order::Connect(at(ATTACKER, 80)))?,
+        Fate::EPERM,
+        "as a rule of the operator, in monitor mode already"
+    );
+    assert!(probe.ask(&Order::Connect(at(WEATHER, 80)))?.worked());
+    trial.enforce()?;
+    let mut probe = trial.member()?;
+    assert_eq!(probe.ask(&Order::Connect(at(ATTACKER, 80)))?, Fate::EPERM);
+    Ok(())
+}
+
+#[test]
+fn families_that_nobody_approved_only_alert() -> Result<()> {
+    let trial = Trial::guarded(Setup::tool())?;
+    let unknown = trial.file("unknown", "content")?;
+    drop(trial.member()?);
+    baseline(
+        &trial,
+        &[
+            "approve",
+            WORKLOAD,
+            "--family",
+            "destination",
+            "--reason",
+            "read it",
+        ],
+    )?;
+    enforce_what_is_approved(&trial)?;
+    let mut probe = trial.member()?;
+    assert_eq!(probe.ask(&Order::Connect(at(ATTACKER, 80)))?, Fate::EPERM);
+    assert_eq!(
+        probe.ask(&Order::Read(unknown.clone()))?,
+        Fate::Done("content".into())
+    );
+    assert_eq!(
+        trial.alert("open", &text(&unknown))?["verdict"],
+        "would_block"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_profile_that_was_reviewed_and_signed_applies_on_another_host() -> Result<()> {
+    let here = Trial::guarded(Setup::tool())?;
+    let mut probe = here.member()?;
+    assert!(probe.ask(&Order::Connect(at(WEATHER, 80)))?.worked());
+    let weather = format!("{WEATHER}:80/tcp");
+    here.daemon()?
+        .learned(WORKLOAD, "destination", &weather, |s| s == weather)?;
+    drop(probe);
+    let (key, trusted, profile) = (here.path("key"), here.path("key.pub"), here.path("profile"));
+    openssl(&["genpkey", "-algorithm", "ed25519", "-out", &text(&key)])?;
+    openssl(&[
+        "pkey",
+        "-in",
+        &text(&key),
+        "-pubout",
+        "-out",
+        &text(&trusted),
+    ])?;
+    let (key, trusted, profile) = (text(&key), text(&trusted), text(&profile));
+    baseline(&here, &["export", WORKLOAD, "--sign", &key, "-o", &profile])?;
+    drop(here.daemon()?.end());
+
+    // The probe of the other trial lies elsewhere: what it needs to start is learned there, so only
+    // destinations are taken over.
+    let there = Trial::guarded(Setup::tool())?;
+    let signed = std::fs::read_to_string(&profile)?;
+    let import = |file: &str| {
+        there.daemon()?.cli(&[
+            "baseline", "import", WORKLOAD, file, "--trust", &trusted, "--reason", "reviewed",
+        ])
+    };
+    let forged = there.path("forged");
+    std::fs::write(
+        &forged,
+        signed.replace(&weather, &format!("{ATTACKER}:80/tcp")),
+    )?;
+    let refused = import(&text(&forged))?;
+    assert_eq!(refused.status.code(), Some(4));
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("changed after it was signed"), "{why}");
+
+    let taken = there.path("taken");
+    std::fs::write(&taken, signed)?;
+    let output = import(&text(&taken))?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    drop(there.member()?);
+    baseline(
+        &there,
+        &[
+            "approve", WORKLOAD, "--family", "read", "--family", "exec", "--reason", "its own",
+        ],
+    )?;
+    enforce_what_is_approved(&there)?;
+    let mut probe = there.member()?;
+    assert!(probe.ask(&Order::Connect(at(WEATHER, 80)))?.worked());
+    assert_eq!(probe.ask(&Order::Connect(at(ATTACKER, 80)))?, Fate::EPERM);
+    assert_eq!(there.world.attacker.evidence()?.connections, 0);
+    Ok(())
+}
+
+fn openssl(arguments: &[&str]) -> Result<()> {
+    let output = Command::new("openssl")
+        .args(arguments)
+        .output()
+        .context("run openssl")?;
+    ensure!(
+        output.status.success(),
+        "openssl {}: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
