@@ -31,13 +31,21 @@ impl Engine {
         let rules = self
             .workload(&state, workload)
             .map_err(|_| no_such(workload))?;
-        let learned = state
-            .baseline
-            .scopes()
-            .filter(|scope| scope.workload == workload && roles.contains(&scope.role))
-            .flat_map(|scope| state.baseline.entries(scope))
-            .map(|(family, subject, _)| (family_name(family).to_owned(), subject.to_owned()))
-            .collect();
+        // What the kernel's policies of these scopes are made of: an approved list where one is in
+        // force, and nothing that an operator rejected.
+        let mut learned = vec![];
+        let mut deny = rules.deny.clone();
+        for (_, scope) in self.classes.configured() {
+            if scope.workload != workload || !roles.contains(&scope.role) {
+                continue;
+            }
+            let allowed = state.allowed(&scope, mode);
+            let entries = allowed.entries(&scope);
+            learned.extend(
+                entries.map(|(family, subject, _)| (family_name(family).into(), subject.into())),
+            );
+            deny.extend(state.forbidden(&scope));
+        }
         Ok(view::LaunchPlan {
             workload: workload.into(),
             role: role_name(role).into(),
@@ -45,7 +53,7 @@ impl Engine {
             tier: self.tier().into(),
             learned,
             allow: rules.allow.clone(),
-            deny: rules.deny.clone(),
+            deny,
         })
     }
 

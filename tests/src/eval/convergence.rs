@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use rand_distr::{Distribution, Uniform};
 use slmguard_core::baseline::evidence::{
+    bound,
     episode::{Attribution, EpisodeId, Kind},
     incidence::Incidence,
 };
@@ -20,7 +21,11 @@ pub const SECTION: &str = "Convergence: is the forecast of new behaviour true?";
 pub const TEXT: &str = "Ratio of the new subjects that came to those that were forecast; above 1 the \
     forecast was too hopeful. AgentDojo: benign runs in random order, one run is one episode; the \
     first T are learned, all others tell what then came. *By events* is the same forecast made by \
-    counting events instead of episodes, as is usual elsewhere. Paths: exact, ungeneralised; one day \
+    counting events instead of episodes, as is usual elsewhere. *Plain limit* is the 95 % limit for \
+    single events, with which the bound was scored first: it held in 82 to 93 % of the orders, because \
+    new behaviour comes in handfuls and the unseen mass itself varies. The bound in use was chosen \
+    after that; the rows *under attack* (runs in which an injection was tried and failed) were held \
+    out of that choice. After 25 runs, too few for any tier, it still falls short for destinations. Paths: exact, ungeneralised; one day \
     is one episode. *A new task class* shows what no forecast of this kind can know: behaviour that \
     was never part of the mixture that was watched.";
 
@@ -34,6 +39,8 @@ pub const QUESTION: Question = Question {
 const ORDERS: u64 = 200;
 /// Episodes that are learned.
 const LEARNED: [usize; 3] = [25, 100, 400];
+/// Episodes that tell what then comes, at most.
+const LATER: usize = 1600;
 /// What is asked of a ratio.
 const RATIO: Goal = Goal::Within(0.7, 1.4);
 /// Arguments that say to whom or where something goes.
@@ -51,17 +58,23 @@ const DESTINATIONS: [&str; 9] = [
 
 /// Subjects of one episode, every time that they were seen.
 type Episode = Vec<String>;
+/// What is a subject in a run.
+type SubjectsOf = fn(&Run) -> Episode;
 
 fn ask(tell: &mut dyn FnMut(&str)) -> Result<Vec<Target>> {
     let benign: Vec<Run> = agentdojo()?.into_iter().filter(Run::is_benign).collect();
     let mut targets = vec![];
-    let streams: [(&str, fn(&Run) -> Episode); 2] =
-        [("destination", destinations), ("bigram", bigrams)];
+    let streams: [(&str, SubjectsOf); 2] = [("destination", destinations), ("bigram", bigrams)];
+    let resisted = |run: &Run| run.injection.is_some() && run.achieved == Some(false);
+    let under_attack: Vec<Run> = agentdojo()?.into_iter().filter(resisted).collect();
     for (name, subjects) in streams {
         tell(name);
         let episodes: Vec<Episode> = benign.iter().map(subjects).collect();
-        targets.extend(shuffled(name, &episodes)?);
+        targets.extend(shuffled(name, "", &episodes)?);
         targets.extend(new_class(name, &benign, &episodes));
+        let episodes: Vec<Episode> = under_attack.iter().map(subjects).collect();
+        let held_out = shuffled(name, "under attack, ", &episodes)?;
+        targets.extend(held_out.into_iter().map(Target::held_out));
     }
     tell("paths");
     targets.extend(paths()?);
@@ -127,18 +140,19 @@ fn by_events(learned: &[&Episode], later: &[&Episode], incidence: &Incidence) ->
     )
 }
 
-fn shuffled(name: &str, episodes: &[Episode]) -> Result<Vec<Target>> {
+fn shuffled(subject: &str, place: &str, episodes: &[Episode]) -> Result<Vec<Target>> {
     let mut targets = vec![];
     for learned in LEARNED {
         ensure!(
             episodes.len() > 2 * learned,
             "too few runs to learn {learned}"
         );
-        let (mut expected, mut came, mut held) = (vec![], vec![], 0);
+        let (mut expected, mut came, mut held, mut plain) = (vec![], vec![], 0, 0);
         let (mut event_expected, mut event_came) = (0.0, 0.0);
         for seed in 0..ORDERS {
             let order = order(episodes.len(), seed)?;
             let (first, later) = order.split_at(learned);
+            let later = &later[..later.len().min(LATER)];
             let of = |order: &[usize]| order.iter().map(|i| &episodes[*i]).collect::<Vec<_>>();
             let (first, later) = (of(first), of(later));
             let incidence = learn(first.iter().copied());
@@ -146,6 +160,8 @@ fn shuffled(name: &str, episodes: &[Episode]) -> Result<Vec<Target>> {
             let new: usize = later.iter().map(|e| news(&incidence, e)).sum();
             let rate = new as f64 / later.len() as f64;
             held += usize::from(rate <= estimate.upper);
+            let limit = bound::upper(estimate.once as f64) / estimate.episodes as f64;
+            plain += usize::from(rate <= limit);
             expected.push(estimate.unseen);
             came.push(rate);
             let (hoped, unseen) = by_events(&first, &later, &incidence);
@@ -153,30 +169,40 @@ fn shuffled(name: &str, episodes: &[Episode]) -> Result<Vec<Target>> {
             event_came += unseen;
         }
         let ratio = came.iter().sum::<f64>() / expected.iter().sum::<f64>();
-        let (low, high) = interval(&expected, &came);
-        let what = format!("{name}s after {learned} runs: came / forecast");
+        let word = if place.is_empty() { "" } else { "attacked_" };
         let row = |suffix: &str, what: &str, value, goal| {
-            Target::new(
-                SECTION,
-                &format!("convergence_{name}_{learned}_{suffix}"),
-                what,
-                value,
-                goal,
-            )
+            let name = format!("convergence_{word}{subject}_{learned}_{suffix}");
+            let what = format!("{place}{subject}s after {learned} runs: {what}");
+            Target::new(SECTION, &name, &what, value, goal)
         };
-        targets.push(row("ratio", &what, ratio, RATIO).between(low, high));
-        let what = format!("{name}s after {learned} runs: the same by events");
+        let (low, high) = interval(&expected, &came);
+        targets.push(row("ratio", "came / forecast", ratio, RATIO).between(low, high));
+        let by_events = event_came / event_expected;
         targets.push(row(
             "by_events",
-            &what,
-            event_came / event_expected,
+            "the same by events",
+            by_events,
             Goal::Told,
         ));
         let of = ORDERS as usize;
-        let (low, high) = share(held, of);
-        let what = format!("{name}s after {learned} runs: share of orders within the 95 % bound");
-        let covered = held as f64 / of as f64;
-        targets.push(row("bound", &what, covered, Goal::AtLeast(0.95)).between(low, high));
+        for (suffix, what, held, goal) in [
+            (
+                "bound",
+                "share of orders within the 95 % bound",
+                held,
+                Goal::AtLeast(0.95),
+            ),
+            (
+                "plain_limit",
+                "the same with the plain limit",
+                plain,
+                Goal::Told,
+            ),
+        ] {
+            let (low, high) = share(held, of);
+            let value = held as f64 / of as f64;
+            targets.push(row(suffix, what, value, goal).between(low, high));
+        }
     }
     Ok(targets)
 }
@@ -286,7 +312,7 @@ fn paths() -> Result<Vec<Target>> {
         let what = format!("exact paths after {learned} days: new per day / 95 % bound");
         let name = format!("convergence_paths_{learned}_bound");
         let value = came / estimate.upper;
-        targets.push(Target::new(SECTION, &name, &what, value, Goal::AtMost(1.0)).held_out());
+        targets.push(Target::new(SECTION, &name, &what, value, Goal::AtMost(1.0)));
     }
     Ok(targets)
 }

@@ -9,7 +9,10 @@ use std::collections::VecDeque;
 use anyhow::{Context, Result};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use rand_distr::{Distribution, LogNormal};
-use slmguard_core::baseline::lineage::{FROM_ANCHOR, Threshold};
+use slmguard_core::baseline::{
+    lineage::{FROM_ANCHOR, Threshold},
+    volume::cusum::{Cusum, Hours},
+};
 
 use super::{Goal, Question, Target};
 
@@ -21,8 +24,8 @@ pub const TEXT: &str = "Simulated: one connector, log-normal bytes per five minu
     if they were log-normal. From day 7 on an attacker who knows it adds, in every second window, \
     90 % (aggressive) or 15 % (quiet) of the threshold, never exceeding it, for 60 days. *Adaptive* \
     follows what it measures; *bounded* moves by at most 5 % a day and at most to twice the frozen \
-    value. What a bounded threshold lets through is what a detector of slow leaks against the \
-    frozen value is for.";
+    value. What a bounded threshold lets through is what the CUSUM against the frozen anchor \
+    finds: *found after* counts from the beginning of the attack.";
 
 /// The question.
 pub const QUESTION: Question = Question {
@@ -30,7 +33,9 @@ pub const QUESTION: Question = Question {
     ask,
 };
 
-/// Windows of five minutes.
+/// Length of a window.
+const SECONDS: u32 = 300;
+/// Windows of a day.
 const PER_DAY: usize = 288;
 /// Days of learning, and of memory.
 const MEMORY: usize = 7;
@@ -53,11 +58,14 @@ enum Rule {
     Bounded,
 }
 
+#[derive(Debug, PartialEq)]
 struct Outcome {
     growth: f64,
     /// Days until the threshold was ten times what it had been.
     tenfold: Option<usize>,
     lost: f64,
+    /// Hours until the CUSUM alarmed, and bytes lost by then.
+    found: Option<(f64, f64)>,
     /// Growth without an attacker.
     quiet: f64,
 }
@@ -95,6 +103,19 @@ fn ask(tell: &mut dyn FnMut(&str)) -> Result<Vec<Target>> {
             }
             let what = format!("{name}: gigabytes lost in 60 days, worst of {RUNS} runs");
             targets.push(row("lost_gb", &what, worst(|o| o.lost / 1e9), Goal::Told));
+            if rule == Rule::Bounded {
+                // Who is never found has taken everything.
+                let all = DAYS as f64 * 24.0;
+                let hours = outcomes
+                    .iter()
+                    .map(|o| o.found.map_or(all, |(hours, _)| hours));
+                let hours = hours.fold(0.0, f64::max);
+                let what = format!("found after hours, slowest of {RUNS} runs");
+                targets.push(row("found_hours", &what, hours, Goal::AtMost(24.0)));
+                let what = format!("megabytes lost until found, worst of {RUNS} runs");
+                let lost = worst(|o| o.found.map_or(o.lost, |(_, lost)| lost) / 1e6);
+                targets.push(row("found_lost_mb", &what, lost, Goal::Told));
+            }
             if part > 0.5 {
                 let what = format!("{name}: growth without an attacker, worst of {RUNS} runs");
                 targets.push(row("unattacked_growth", &what, worst(|o| o.quiet), goal));
@@ -105,27 +126,29 @@ fn ask(tell: &mut dyn FnMut(&str)) -> Result<Vec<Target>> {
 }
 
 fn simulate(rule: Rule, part: f64, seed: u64) -> Result<Outcome> {
-    let (growth, tenfold, lost) = run(rule, part, seed)?;
-    let (quiet, ..) = run(rule, 0.0, seed)?;
+    let quiet = run(rule, 0.0, seed)?.growth;
     Ok(Outcome {
-        growth,
-        tenfold,
-        lost,
         quiet,
+        ..run(rule, part, seed)?
     })
 }
 
-/// Growth of the threshold, day on which it was tenfold, and bytes that the attacker got out.
-fn run(rule: Rule, part: f64, seed: u64) -> Result<(f64, Option<usize>, f64)> {
+fn run(rule: Rule, part: f64, seed: u64) -> Result<Outcome> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let benign = LogNormal::new(MEDIAN.ln(), SPREAD).context("a distribution")?;
     let mut windows: VecDeque<f64> = benign
         .sample_iter(&mut random)
         .take(MEMORY * PER_DAY)
         .collect();
+    let mut hours = Hours::default();
+    for (window, bytes) in windows.iter().enumerate() {
+        hours.add(time(window), *bytes as u64);
+    }
+    let anchor = hours.freeze().context("an anchor")?;
+    let mut cusum = Cusum::new(SECONDS);
     let first = rare(&windows);
     let mut bounded = Threshold::new(first, 0);
-    let (mut threshold, mut tenfold, mut lost) = (first, None, 0.0);
+    let (mut threshold, mut tenfold, mut lost, mut found) = (first, None, 0.0, None);
     for day in 1..=DAYS {
         for window in 0..PER_DAY {
             let own = benign.sample(&mut random);
@@ -138,16 +161,33 @@ fn run(rule: Rule, part: f64, seed: u64) -> Result<(f64, Option<usize>, f64)> {
             lost += extra;
             windows.pop_front();
             windows.push_back(own + extra);
+            let z = anchor.z(time(window), (own + extra) as u64);
+            if cusum.add(z).is_some() && found.is_none() {
+                let passed = ((day - 1) * PER_DAY + window + 1) as f64;
+                found = Some((passed * 24.0 / PER_DAY as f64, lost));
+            }
         }
         threshold = match rule {
-            Rule::Adaptive => rare(&windows),
+            // More than the link carries is no threshold.
+            Rule::Adaptive => rare(&windows).min(LINK),
             Rule::Bounded => bounded.propose(rare(&windows), day as u64),
         };
         if threshold >= 10.0 * first && tenfold.is_none() {
             tenfold = Some(day);
         }
     }
-    Ok((threshold / first, tenfold, lost))
+    Ok(Outcome {
+        growth: threshold / first,
+        tenfold,
+        lost,
+        found,
+        quiet: 1.0,
+    })
+}
+
+/// Beginning of a window, nanoseconds since a midnight.
+fn time(window: usize) -> u64 {
+    window as u64 * u64::from(SECONDS) * 1_000_000_000
 }
 
 /// What one window in 10,000 exceeds, if they are log-normal.
@@ -164,9 +204,10 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_world() -> Result<()> {
+        let lost = |part, seed| Ok::<_, anyhow::Error>(run(Rule::Bounded, part, seed)?.lost);
         assert_eq!(run(Rule::Bounded, 0.9, 3)?, run(Rule::Bounded, 0.9, 3)?);
-        assert_ne!(run(Rule::Bounded, 0.9, 3)?.2, run(Rule::Bounded, 0.9, 4)?.2);
-        assert_eq!(run(Rule::Bounded, 0.0, 3)?.2, 0.0);
+        assert_ne!(lost(0.9, 3)?, lost(0.9, 4)?);
+        assert_eq!(lost(0.0, 3)?, 0.0);
         Ok(())
     }
 }

@@ -66,7 +66,9 @@ pub fn until(facts: &Facts, tier: Tier) -> When {
     } else {
         facts.estimate.unseen
     };
-    let Some(episodes) = bound::episodes_until(unseen, rate, needs.per_day) else {
+    let Some(episodes) = bound::episodes_until(unseen, rate, needs.per_day, |once| {
+        facts.estimate.limit(once)
+    }) else {
         return When::NotAtThisRate;
     };
     let wanted = episodes.max(needs.episodes as f64) - have;

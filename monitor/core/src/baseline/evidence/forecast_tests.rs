@@ -30,6 +30,7 @@ fn facts(list: &Lifecycle, days: f64, once: usize) -> Facts<'_> {
             twice: 1,
             unseen: once as f64 / episodes,
             upper: bound::upper(once as f64) / episodes,
+            cluster: 1.0,
             owning: once as f64 / episodes,
             more: 0.0,
         },

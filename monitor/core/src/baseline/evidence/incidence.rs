@@ -4,7 +4,7 @@
 //! Counting episodes instead of events is what makes the estimates right: events come in clusters,
 //! and a thousand events of one request say no more about the next request than one of them.
 //! Sources: Good 1953 (unseen mass), Chao 1987 (richness from incidence), Good and Toulmin 1956
-//! (extrapolation).
+//! (extrapolation); of the bound, [`bound::upper_clustered`].
 //!
 //! Knows nothing of families, policies or clocks. A subject is *settled* when it is no part of what
 //! is estimated any more: it came with a parent lineage, an operator put it there, or it was known
@@ -73,11 +73,25 @@ pub struct Estimate {
     pub unseen: f64,
     /// Upper 95 % limit of that; infinite before the first episode.
     pub upper: f64,
+    /// How many singletons an episode has that owns any, seen from a singleton: 1 where each has an
+    /// episode of its own.
+    pub cluster: f64,
     /// Share of the episodes that own a subject nobody else has: the chance that the next one
     /// brings something new.
     pub owning: f64,
     /// How many subjects are still to come, at least (Chao2).
     pub more: f64,
+}
+
+impl Estimate {
+    /// Upper limit for so many singletons, if all else stays in proportion.
+    pub fn limit(&self, once: f64) -> f64 {
+        let twice = match self.once {
+            0 => 0.0,
+            n => self.twice as f64 / n as f64 * once,
+        };
+        bound::upper_clustered(once, self.cluster, twice)
+    }
 }
 
 impl Incidence {
@@ -213,13 +227,17 @@ impl Incidence {
                 n / t
             }
         };
+        let squares: f64 = self.owners.values().map(|n| f64::from(*n).powi(2)).sum();
+        let cluster = (squares / once.max(1.0)).max(1.0);
+        let limit = bound::upper_clustered(once, cluster, self.twice as f64);
         Estimate {
             episodes: self.episodes,
             subjects: self.subjects.len(),
             once: self.once,
             twice: self.twice,
             unseen: per(once),
-            upper: per(bound::upper(once)),
+            upper: per(limit),
+            cluster,
             owning: per(self.owners.len() as f64).min(1.0),
             more: if self.episodes == 0 {
                 0.0
@@ -294,12 +312,12 @@ pub struct Stored {
 
 impl From<&Incidence> for Stored {
     fn from(incidence: &Incidence) -> Self {
-        let row = |(subject, s): (&Box<str>, &Seen)| {
-            (subject.clone(), s.episodes, s.settled, s.first, s.last)
-        };
+        let rows = incidence.subjects.iter();
         Self {
             episodes: incidence.episodes,
-            subjects: incidence.subjects.iter().map(row).collect(),
+            subjects: rows
+                .map(|(subject, s)| (subject.clone(), s.episodes, s.settled, s.first, s.last))
+                .collect(),
         }
     }
 }

@@ -347,10 +347,10 @@ impl Lifecycle {
     fn of_files(&mut self, seen: &Observation) -> Vec<Step> {
         let serving = matches!(seen.scope.phase, Phase::Serve | Phase::Reload);
         match &seen.fact {
-            Fact::Change { action, file } if is_log(&file.path) => match action {
-                Action::RenameFrom | Action::RenameTo | Action::Truncate => vec![Step::Rotation],
-                _ => vec![],
-            },
+            Fact::Change {
+                action: Action::RenameFrom | Action::RenameTo | Action::Truncate,
+                file,
+            } if is_log(&file.path) => vec![Step::Rotation],
             Fact::Change {
                 action: Action::RenameTo,
                 file,

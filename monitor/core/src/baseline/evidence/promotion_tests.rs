@@ -14,6 +14,7 @@ fn estimate(episodes: u64, once: usize) -> Estimate {
         twice: 1,
         unseen: once as f64 / t,
         upper: bound::upper(once as f64) / t,
+        cluster: 1.0,
         owning: once as f64 / t,
         more: 0.0,
     }

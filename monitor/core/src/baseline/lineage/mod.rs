@@ -104,16 +104,17 @@ impl Lineage {
         }
         let set = |(key, set): (&(Role, Phase, Family), &LiveSet)| (*key, set.descend(time));
         let day = time / 86_400_000_000_000;
-        let threshold = |(name, threshold): (&Box<str>, &Threshold)| {
-            (name.clone(), Threshold::new(threshold.anchor(), day))
-        };
         Some(Self {
             id,
             parent: Some(self.id),
             identity,
             born: time,
             sets: self.sets.iter().map(set).collect(),
-            thresholds: self.thresholds.iter().map(threshold).collect(),
+            thresholds: self
+                .thresholds
+                .iter()
+                .map(|(name, of)| (name.clone(), Threshold::new(of.anchor(), day)))
+                .collect(),
         })
     }
 
