@@ -102,3 +102,28 @@ fn a_ticket_outlives_a_restart_of_the_daemon() {
     engine.take_over(&[(me().pid, ticket)]);
     assert_eq!(fake.member(me().pid), ticket);
 }
+
+#[test]
+fn a_sandbox_is_made_of_the_list_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _) = start(dir.path(), CONFIG);
+    let saw = |fact| {
+        engine.ingest(observation(fact, Verdict::New), None, Instant::now());
+    };
+    saw(open("/srv/approved"));
+    let order = |subject: Option<&str>| view::BaselineOrder {
+        reason: "a test".into(),
+        subject: subject.map(str::to_owned),
+        ..view::BaselineOrder::default()
+    };
+    Backend::order_baseline(&*engine, "a", "approve", &order(None), ROOT).unwrap();
+    saw(open("/srv/later"));
+    saw(open("/srv/never"));
+    Backend::order_baseline(&*engine, "a", "reject", &order(Some("/srv/never")), ROOT).unwrap();
+    engine
+        .set_mode("a", &change("enforce", false), ROOT)
+        .unwrap();
+    let plan = engine.launch_plan("a", "agent").unwrap();
+    assert_eq!(plan.learned, [("read".into(), "/srv/approved".into())]);
+    assert_eq!(plan.deny.read, ["/srv/never"]);
+}
