@@ -319,8 +319,13 @@ impl Trial {
 }
 
 /// Whether this kernel runs LSM programs. If not, prints which test on which
-/// kernel covers `test`.
+/// kernel covers `test`, which is named with its file: `connect::lsm_hook_denies_first`.
+///
+/// # Panics
+///
+/// If `test` names no file: nobody could find what covers it.
 pub fn lsm_or_covered(test: &str) -> bool {
+    assert!(test.contains("::"), "{test}: FILE::TEST is expected");
     let active = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let runs = active.trim().split(',').any(|name| name == "bpf");
     if !runs {

@@ -170,7 +170,7 @@ fn every_operation_ends_as_the_table_says() -> Result<()> {
 /// as well.
 #[test]
 fn every_operation_ends_as_the_table_says_on_the_lesser_tier() -> Result<()> {
-    if lsm_or_covered("every_operation_ends_as_the_table_says_on_the_lesser_tier") {
+    if lsm_or_covered("outcomes::every_operation_ends_as_the_table_says_on_the_lesser_tier") {
         as_the_table_says(Setup::tool().tier("cgroup"))?;
     }
     Ok(())

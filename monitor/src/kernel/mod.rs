@@ -36,6 +36,7 @@ use monitor_common::{
     hash::HashKey,
     hook::{HOOKS, Hook, HookCounters},
     limits::{MAX_CLASSES, MAX_PIDS},
+    listener::{Listener, ListenerKey},
     seen::{Seen, SeenKey},
     socket::{FlowKey, FlowSum, Owner, Traffic},
 };
@@ -145,6 +146,8 @@ pub struct Kernel {
     seen: HashMap<MapData, Plain<SeenKey>, Plain<Seen>>,
     counters: PerCpuArray<MapData, Plain<HookCounters>>,
     sockets: SkStorage<MapData, Plain<Owner>>,
+    listeners: HashMap<MapData, Plain<ListenerKey>, Plain<Listener>>,
+    listening: HashMap<MapData, u64, Plain<ListenerKey>>,
     flows: HashMap<MapData, Plain<FlowKey>, Plain<FlowSum>>,
     traffic: Array<MapData, Plain<Traffic>>,
     policies: policy::Policies,
@@ -238,6 +241,10 @@ impl Kernel {
                 .map_err(KernelError::map("COUNTERS"))?,
             sockets: SkStorage::try_from(take(&mut loaded, "SOCKETS")?)
                 .map_err(KernelError::map("SOCKETS"))?,
+            listeners: HashMap::try_from(take(&mut loaded, "LISTENERS")?)
+                .map_err(KernelError::map("LISTENERS"))?,
+            listening: HashMap::try_from(take(&mut loaded, "LISTENING")?)
+                .map_err(KernelError::map("LISTENING"))?,
             flows: HashMap::try_from(take(&mut loaded, "FLOWS")?)
                 .map_err(KernelError::map("FLOWS"))?,
             traffic: Array::try_from(take(&mut loaded, "TRAFFIC")?)

@@ -11,6 +11,7 @@ use std::{
 use monitor_common::{
     class::ClassId,
     endpoint::Address,
+    listener::{IP4, IP6, Listener, ListenerKey},
     socket::{FlowKey, FlowSum, Owner, Traffic, state},
 };
 
@@ -18,6 +19,10 @@ use super::{Kernel, KernelError, plain::Plain};
 
 const TCP: u32 = libc::IPPROTO_TCP as u32;
 const UDP: u32 = libc::IPPROTO_UDP as u32;
+/// Which network namespace a socket is in; libc has no name for it on every target.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+/// `BPF_NOEXIST`
+const ONLY_NEW: u64 = 1;
 
 /// A connected socket that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +88,70 @@ impl Kernel {
                     inbound,
                 });
             }
-            const ONLY_NEW: u64 = 1;
+            if socket.listens {
+                self.listens(socket, &owner);
+            }
             // One that has an owner already was made by a member: it stays that one's.
             let _ = self.sockets.insert(&socket.fd, Plain(value), ONLY_NEW);
         }
         Ok(found)
+    }
+
+    /// Enters a port on which a process listened before the kernel programs could see it, so that
+    /// its callers are seen from now on. What cannot be entered is found by looking at tables of
+    /// sockets only, as before.
+    fn listens(&mut self, socket: &Socket, owner: &Owner) {
+        let names = (
+            long_option(&socket.fd, libc::SO_COOKIE),
+            long_option(&socket.fd, SO_NETNS_COOKIE),
+        );
+        let ((Some(cookie), Some(netns)), Some(local)) = (names, socket.local) else {
+            return;
+        };
+        if socket.protocol != TCP {
+            return;
+        }
+        let key = ListenerKey {
+            netns,
+            port: local.port(),
+            protocol: TCP as u8,
+            zero: [0; 5],
+        };
+        // Seen by the kernel meanwhile, or entered before: it is counted already.
+        if self.listening.insert(cookie, Plain(key), ONLY_NEW).is_err() {
+            return;
+        }
+        let address = match local.ip().is_unspecified() {
+            true => [0; 16],
+            false => mapped(local),
+        };
+        let ips = match (local, local.ip().is_unspecified()) {
+            (SocketAddr::V4(_), _) => IP4,
+            (SocketAddr::V6(v6), false) if v6.ip().to_ipv4_mapped().is_some() => IP4,
+            (SocketAddr::V6(_), false) => IP6,
+            (SocketAddr::V6(_), true) => IP4 | IP6,
+        };
+        let mut entry = Listener {
+            address,
+            start_time: owner.start_time,
+            cgroup: owner.cgroup,
+            tgid: owner.tgid,
+            sockets: 1,
+            uid: owner.uid,
+            class: owner.class,
+            ips,
+            zero: 0,
+        };
+        if let Ok(Plain(known)) = self.listeners.get(&Plain(key), 0) {
+            entry.sockets += known.sockets;
+            entry.ips |= known.ips;
+            if known.address != address {
+                entry.address = [0; 16];
+            }
+        }
+        if self.listeners.insert(Plain(key), Plain(entry), 0).is_err() {
+            let _ = self.listening.remove(&cookie);
+        }
     }
 
     /// Sums over flows, per class and peer.
@@ -181,6 +245,23 @@ fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
 fn option(fd: &OwnedFd, name: libc::c_int) -> Option<libc::c_int> {
     let mut value: libc::c_int = 0;
     let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: value and length are ours and as large as they say.
+    let r = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    (r == 0).then_some(value)
+}
+
+/// An option of 64 bits.
+fn long_option(fd: &OwnedFd, name: libc::c_int) -> Option<u64> {
+    let mut value: u64 = 0;
+    let mut length = size_of::<u64>() as libc::socklen_t;
     // SAFETY: value and length are ours and as large as they say.
     let r = unsafe {
         libc::getsockopt(

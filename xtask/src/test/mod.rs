@@ -367,7 +367,7 @@ fn in_guest(series: &str, entries: &[Entry]) -> Result<Vec<Outcome>> {
         .iter()
         .cloned()
         .map(|mut entry| {
-            entry.limit = Duration::from_secs(900);
+            entry.limit = Duration::from_secs(1800);
             entry
         })
         .collect();
