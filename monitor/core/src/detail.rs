@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{observation::Fact, text};
+use crate::{
+    observation::{Excess, Fact},
+    text,
+};
 
 impl Fact {
     /// What there is besides the subject; `None` for kinds that have nothing more.
@@ -42,6 +45,30 @@ impl Fact {
                 "encrypted": encrypted,
                 "cut": cut,
             }),
+            Self::Volume(volume) => match volume.excess {
+                Excess::Burst {
+                    limit,
+                    largest,
+                    learned,
+                    extrapolated,
+                    slots,
+                } => json!({
+                    "excess": "burst",
+                    "sent": volume.sent,
+                    "seconds": volume.seconds,
+                    "limit": limit,
+                    "largest": largest,
+                    "learned": learned,
+                    "extrapolated": extrapolated,
+                    "slots": slots,
+                }),
+                Excess::Leak { expected } => json!({
+                    "excess": "leak",
+                    "sent": volume.sent,
+                    "seconds": volume.seconds,
+                    "expected": expected,
+                }),
+            },
             Self::Found(fact) => json!({ "found": fact.kind() }),
             _ => return None,
         })

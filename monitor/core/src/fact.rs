@@ -11,6 +11,8 @@ use monitor_common::{
     path::permission::{READ, WRITE},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     observation::{ProcessKey, Scope},
     text,
@@ -127,6 +129,64 @@ pub enum Fact {
     },
     /// What a process had when it was made a member: a connection, or an open file.
     Found(Box<Fact>),
+    /// More was sent than is usual. Not seen by any hook: worked out from flows.
+    Volume(Volume),
+}
+
+/// More bytes than a connector usually carries away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Volume {
+    /// Which connector.
+    pub connector: Connector,
+    /// Bytes sent to it in the time that is judged.
+    pub sent: u64,
+    /// Length of that time, seconds.
+    pub seconds: u64,
+    /// What was exceeded.
+    pub excess: Excess,
+}
+
+/// In which way it was more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Excess {
+    /// Too much at once.
+    Burst {
+        /// Bytes from which on it is told.
+        limit: u64,
+        /// The most that was learned.
+        largest: u64,
+        /// Busy slots that were learned.
+        learned: u64,
+        /// The limit comes from a fitted tail; otherwise it is twice the largest.
+        extrapolated: bool,
+        /// Slots over the limit since it was last told, this one included.
+        slots: u64,
+    },
+    /// A little too much for long.
+    Leak {
+        /// Bytes that were to be expected in that time, at those hours of the day.
+        expected: u64,
+    },
+}
+
+/// What volumes are counted by: a destination that members open connections to, or a port of theirs
+/// that others call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Connector {
+    /// Members call.
+    Out(Endpoint),
+    /// Others call: local port, IP protocol number.
+    In(u16, u8),
+}
+
+impl fmt::Display for Connector {
+    /// The endpoint, or `*:8080/tcp` for a port of the workload's own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Out(endpoint) => endpoint.fmt(f),
+            Self::In(port, protocol) => write!(f, "*:{port}/{}", protocol_name(*protocol)),
+        }
+    }
 }
 
 /// A unix socket as a destination.
@@ -173,7 +233,7 @@ pub struct Lookup {
 }
 
 /// A destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Address; IPv4-mapped ones are IPv4 here.
     pub address: IpAddr,
@@ -203,13 +263,17 @@ pub struct FileAccess {
 impl Endpoint {
     /// `tcp`, `udp`, or the protocol's number.
     pub fn protocol_name(&self) -> String {
-        match self.protocol {
-            6 => "tcp".into(),
-            17 => "udp".into(),
-            58 => "icmp6".into(),
-            1 => "icmp".into(),
-            n => n.to_string(),
-        }
+        protocol_name(self.protocol)
+    }
+}
+
+fn protocol_name(number: u8) -> String {
+    match number {
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "icmp6".into(),
+        1 => "icmp".into(),
+        n => n.to_string(),
     }
 }
 
@@ -300,6 +364,7 @@ impl Fact {
             Self::Exec { .. } => "exec",
             Self::Facility { .. } => "facility",
             Self::Found(_) => "found",
+            Self::Volume(_) => "volume",
         }
     }
 
@@ -327,7 +392,8 @@ impl Fact {
             | Self::Flow(_)
             | Self::Answer { .. }
             | Self::Hello { .. }
-            | Self::Map { .. } => vec![],
+            | Self::Map { .. }
+            | Self::Volume(_) => vec![],
         }
     }
 
@@ -344,6 +410,7 @@ impl Fact {
             Self::Exec { program, .. } => program.subject(),
             Self::Facility { facility, .. } => facility.name().into(),
             Self::Found(fact) => fact.subject(),
+            Self::Volume(volume) => volume.connector.to_string(),
             Self::Fork { .. } | Self::Exit { .. } | Self::Phase { .. } => String::new(),
         }
     }
@@ -357,6 +424,10 @@ impl Fact {
                 Some(endpoint.address)
             }
             Self::Flow(flow) if !flow.inbound => Some(flow.peer.address),
+            Self::Volume(Volume {
+                connector: Connector::Out(endpoint),
+                ..
+            }) => Some(endpoint.address),
             _ => None,
         }
     }

@@ -30,6 +30,25 @@ pub fn escape(bytes: &[u8]) -> String {
     out
 }
 
+/// A number of bytes for people: `999 B`, `1.2 MB` (powers of ten).
+pub fn bytes(number: u64) -> String {
+    let mut value = number as f64;
+    let mut units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    // Not 1000.0 of a unit: that is one of the next.
+    while value >= 999.95
+        && let Some(next) = units.next()
+    {
+        value /= 1000.0;
+        unit = next;
+    }
+    if unit == "B" {
+        format!("{number} B")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}
+
 /// The bytes that [`escape`] made this text of; text that it did not make comes back as it is.
 pub fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
@@ -87,6 +106,21 @@ pub(crate) fn is_hostile(c: char) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn bytes_are_told_in_the_unit_that_fits() {
+        for (number, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (999_949, "999.9 kB"),
+            (999_960, "1.0 MB"),
+            (12_300_000, "12.3 MB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
+            assert_eq!(bytes(number), text);
+        }
+    }
 
     #[test]
     fn hostile_text_is_made_visible() {

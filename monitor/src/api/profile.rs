@@ -56,6 +56,9 @@ pub struct Standing {
     pub lifecycle: Vec<String>,
     /// Families of which anything is known.
     pub families: Vec<FamilyEvidence>,
+    /// What is known about bytes, a sentence per connector.
+    #[serde(default)]
+    pub volumes: Vec<String>,
 }
 
 /// How complete the baseline of one family is.

@@ -28,6 +28,7 @@ const REST: u64 = 256 << 20;
 
 /// What to record.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Options {
     /// Record what happens into this new file, for `slmguard replay`, until interrupted.
     ///

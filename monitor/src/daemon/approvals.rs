@@ -330,6 +330,7 @@ impl Engine {
         self.store.forget_baseline(workload).map_err(failed)?;
         state.baseline.forget(workload);
         state.evidence.forget(workload);
+        state.volumes.forget(workload);
         state.forget_unsaved(workload);
         state.approved.remove(workload);
         state

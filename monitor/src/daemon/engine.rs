@@ -36,6 +36,7 @@ use super::{
     random::AlertIds,
     recorder::Raw,
     state::{Outline, State},
+    volumes,
 };
 use crate::{
     api::{Feed, Line, view},
@@ -154,6 +155,9 @@ impl Engine {
         let mut state = State::new(baseline, processes, workloads);
         (state.approved, state.rejected) = approved::load(&store)?;
         state.evidence = evidence::load(&store)?;
+        let settings = config.volume.settings();
+        let settings = settings.map_err(|(key, message)| anyhow::anyhow!("{key}: {message}"))?;
+        state.volumes = volumes::load(&store, settings)?;
         let engine = Self {
             classes,
             store,
@@ -205,7 +209,7 @@ impl Engine {
         let (outline, id) = {
             let mut state = self.state();
             let outline = state.observe(observation);
-            let id = outline.alerts().then(|| self.ids.next(clock::now()));
+            let id = outline.alerts().then(|| self.new_id());
             // Under the same lock, so that it stands in the order in which it was decided.
             state.record_event(raw, Some((&outline, id.as_deref())), self);
             (outline, id)
@@ -220,7 +224,11 @@ impl Engine {
         id.map(|id| self.alert(outline, id))
     }
 
-    fn show(&self, outline: &Outline) {
+    pub(super) fn new_id(&self) -> String {
+        self.ids.next(clock::now())
+    }
+
+    pub(super) fn show(&self, outline: &Outline) {
         let event = outline.event();
         if let Ok(text) = serde_json::to_string(&event) {
             self.events.push(Line {
@@ -230,7 +238,7 @@ impl Engine {
         }
     }
 
-    fn alert(&self, outline: Outline, id: String) -> NewAlert {
+    pub(super) fn alert(&self, outline: Outline, id: String) -> NewAlert {
         let alert = outline.alert(id, &self.host, self.tier);
         NewAlert {
             stored: StoredAlert {

@@ -174,6 +174,7 @@ impl Engine {
             workload: workload.into(),
             lifecycle: lifecycle.map(|l| l.lines()).unwrap_or_default(),
             families,
+            volumes: state.volumes.lines(workload),
         })
     }
 

@@ -26,6 +26,7 @@ pub mod replay;
 mod state;
 pub mod threads;
 mod traffic;
+mod volumes;
 mod waiting;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -12,6 +12,7 @@ use slmguard_core::{
     baseline::{
         Baseline, Row,
         evidence::{Evidence, episode::Attribution},
+        volume::ledger::Ledger,
     },
     decide::{decide, name_it},
     decision::{Decision, Outcome},
@@ -73,6 +74,8 @@ pub struct State {
     pub(super) rejected: BTreeSet<Rejected>,
     /// How complete what was learned is.
     pub(super) evidence: Evidence,
+    /// How much they carry where.
+    pub(super) volumes: Ledger,
     /// Names that workloads were given addresses for.
     pub names: NameTable,
     /// Members.
@@ -165,6 +168,7 @@ impl State {
             approved: BTreeMap::new(),
             rejected: BTreeSet::new(),
             evidence: Evidence::new(0, 0),
+            volumes: Ledger::default(),
             names: NameTable::default(),
             processes,
             workloads: workloads
@@ -187,6 +191,11 @@ impl State {
         // What a caller does is nothing that the workload did.
         if !matches!(observation.fact, Fact::Caller { .. }) {
             self.count_episode(&observation);
+        }
+        if let Fact::Flow(flow) = &observation.fact {
+            let seen = &observation;
+            self.volumes
+                .observe(&seen.scope, flow, seen.process, seen.time);
         }
         let attribution = self.evidence.observe(&observation);
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);

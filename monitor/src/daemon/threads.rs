@@ -165,6 +165,7 @@ impl Threads {
             tracing::error!("what was learned last is lost: {e}");
         }
         engine.save_evidence();
+        engine.save_volumes();
         self.stop_sink.store(true, Ordering::Relaxed);
         if let Some(bell) = engine.sink_bell.get() {
             let _ = bell.try_send(());
@@ -301,6 +302,9 @@ pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
             }
             next = receiver.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
+        for alert in engine.tell_volumes() {
+            waiting.push(alert);
+        }
         waiting.store(engine);
         if let Some(mark) = mark {
             engine.barrier.reached(mark);
@@ -394,7 +398,9 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
         }
         if flows.now() {
             engine.tell_flows(&mut told);
+            engine.weigh_volumes();
         }
+
         if enrol.now() {
             let problem = engine.refresh_enrolment(cgroups).err();
             engine.problem(
@@ -410,6 +416,7 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
         }
         if keep.now() {
             engine.save_evidence();
+            engine.save_volumes();
         }
         if publish.now() {
             engine.publish_learned();

@@ -12,6 +12,7 @@ mod detected;
 mod evidence;
 mod outbox;
 mod schema;
+mod volume;
 mod wal;
 mod workload;
 

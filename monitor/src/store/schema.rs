@@ -97,6 +97,12 @@ const STEPS: &[&str] = &[
         next INTEGER NOT NULL
     );
 ",
+    "
+    CREATE TABLE volume (
+        workload TEXT PRIMARY KEY,
+        body     TEXT NOT NULL
+    );
+",
 ];
 
 /// The schema that this version writes.

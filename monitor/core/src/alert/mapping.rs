@@ -13,7 +13,7 @@ use monitor_common::{
 use super::Severity;
 use crate::{
     decide::invariants::{Guards, guarded_endpoint, guarded_file},
-    observation::{Endpoint, Fact, FileAccess, Observation, UnixPeer},
+    observation::{Connector, Endpoint, Fact, FileAccess, Observation, UnixPeer, Volume},
     text,
 };
 
@@ -63,6 +63,7 @@ pub fn mapping(observation: &Observation) -> Mapping {
         ),
         Fact::Change { action, file } => change(*action, file),
         Fact::Facility { facility, .. } => by_facility(*facility),
+        Fact::Volume(volume) => by_volume(volume),
         Fact::Fork { .. }
         | Fact::Exit { .. }
         | Fact::Phase { .. }
@@ -363,6 +364,24 @@ fn by_facility(facility: Facility) -> Mapping {
         &["AML.T0112"],
         &["LLM06:2025", "ASI05:2026"],
     )
+}
+
+fn by_volume(volume: &Volume) -> Mapping {
+    match volume.connector {
+        // Through an answer of the model.
+        Connector::In(..) => row(
+            Severity::Medium,
+            &["T1030"],
+            &["AML.T0024", "AML.T0025"],
+            &["LLM02:2025"],
+        ),
+        Connector::Out(_) => row(
+            Severity::High,
+            &["T1567", "T1030", "T1041"],
+            &["AML.T0086", "AML.T0025"],
+            &["LLM02:2025", "LLM06:2025", "ASI02:2026"],
+        ),
+    }
 }
 
 fn last(file: &FileAccess) -> &[u8] {

@@ -30,6 +30,9 @@ file = "/var/lib/slmguard/alerts.jsonl"
 [kernel]
 tier = "auto"
 disable_hooks = ["lsm_file_open"]
+[volume]
+slot = "60s"
+least = 100
 [[workload]]
 name = "assistant"
 mode = "learn"
@@ -57,6 +60,23 @@ agent = "kill"
 
 const SMALL: &str =
     "[[workload]]\nname = \"a\"\n[[workload.process]]\nrole = \"server\"\nexe = \"/usr/bin/x\"\n";
+
+#[test]
+fn lengths_and_numbers_of_slots_are_checked() {
+    use crate::baseline::volume::ledger::Settings;
+    let settings = |text: &str| read(text).volume.settings();
+    assert_eq!(settings(""), Ok(Settings::default()));
+    let short = settings("[volume]\nslot = \"1s\"\nleast = 5\n").unwrap();
+    assert_eq!((short.slot, short.least), (1_000_000_000, 5));
+    for slot in ["", "60", "0s", "2h", "1.5s", "-1m", "1s\u{1b}[0m"] {
+        let toml = format!("[volume]\nslot = {slot:?}\n").replace("\\u{1b}", "\\u001b");
+        let problem = problem(&toml);
+        assert!(problem.starts_with("volume.slot: `"), "{problem}");
+        assert!(!problem.contains('\u{1b}'), "{problem}");
+    }
+    let few = problem("[volume]\nleast = 4\n");
+    assert!(few.starts_with("volume.least: 4 is too few"), "{few}");
+}
 
 #[test]
 fn the_configuration_of_the_manual_is_understood() {

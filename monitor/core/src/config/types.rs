@@ -1,8 +1,11 @@
 //! The configuration as types: what a TOML file can hold.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+
+use crate::{baseline::volume::ledger::Settings, text::escape};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -24,6 +27,8 @@ pub struct Config {
     pub kernel: Kernel,
     /// The search for workloads.
     pub detect: Detect,
+    /// How volumes are counted.
+    pub volume: Volume,
     /// Workloads.
     #[serde(rename = "workload")]
     pub workloads: Vec<Workload>,
@@ -72,6 +77,49 @@ pub struct Detect {
     /// Look for inference workloads and agents that the configuration does not name.
     pub enabled: bool,
 }
+
+/// `[volume]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Volume {
+    /// Length of the slots that bytes are counted in: `"60s"`.
+    pub slot: String,
+    /// Busy slots that a connector must have been watched for before bursts are judged.
+    pub least: u64,
+}
+
+impl Volume {
+    /// As the ledger takes them; otherwise which key is wrong, and what to write.
+    pub fn settings(&self) -> Result<Settings, (&'static str, String)> {
+        let slot = self.slot.parse::<SignedDuration>().ok();
+        let slot = slot
+            .filter(|slot| SLOTS.contains(&slot.as_secs()) && slot.subsec_nanos() == 0)
+            .ok_or_else(|| {
+                let given = escape(self.slot.as_bytes());
+                let text =
+                    format!("`{given}` is not a length; write whole seconds from \"1s\" to \"1h\"");
+                ("volume.slot", text)
+            })?;
+        if !LEAST.contains(&self.least) {
+            let text = format!(
+                "{} is too few or too many; write a number from {} to {}",
+                self.least,
+                LEAST.start(),
+                LEAST.end()
+            );
+            return Err(("volume.least", text));
+        }
+        Ok(Settings {
+            slot: u64::try_from(slot.as_nanos()).unwrap_or(u64::MAX),
+            least: self.least,
+        })
+    }
+}
+
+/// Seconds that a slot may have.
+const SLOTS: RangeInclusive<i64> = 1..=3600;
+/// Busy slots that may be asked for. Of fewer the most is no limit for anything.
+const LEAST: RangeInclusive<u64> = 5..=100_000;
 
 /// `[[workload]]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -163,6 +211,7 @@ impl Default for Config {
             alerts: Alerts::default(),
             kernel: Kernel::default(),
             detect: Detect::default(),
+            volume: Volume::default(),
             workloads: vec![],
         }
     }
@@ -193,5 +242,13 @@ impl Default for Kernel {
 impl Default for Detect {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+impl Default for Volume {
+    fn default() -> Self {
+        Self {
+            slot: "60s".into(),
+            least: 100,
+        }
     }
 }

@@ -80,6 +80,9 @@ pub fn validate(config: &Config) -> Vec<Problem> {
         &config.kernel.tier,
         &["auto", "lsm", "cgroup"],
     );
+    if let Err((key, message)) = config.volume.settings() {
+        found.add(key, message);
+    }
     for (at, hook) in config.kernel.disable_hooks.iter().enumerate() {
         if hook_from(hook).is_none() {
             let hook = quoted(hook);

@@ -16,8 +16,10 @@ mod control;
 mod error;
 mod explain;
 mod found;
+mod volume;
 
 pub use control::{Modes, Undeniable, control};
 pub use error::CompileError;
 pub use explain::{decide, name_it};
 pub use found::judge_found;
+pub use volume::volume;

@@ -90,6 +90,11 @@ fn page(standing: &Standing) -> Vec<String> {
         lines.extend(family.lines.iter().map(|line| format!("  {line}")));
     }
     lines.push(String::new());
+    if !standing.volumes.is_empty() {
+        lines.push("Bytes".into());
+        lines.extend(standing.volumes.iter().map(|line| format!("  {line}")));
+        lines.push(String::new());
+    }
     lines.push("Life of the workload".into());
     lines.extend(standing.lifecycle.iter().map(|line| format!("  {line}")));
     lines

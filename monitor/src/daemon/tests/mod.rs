@@ -8,6 +8,7 @@ mod launch;
 mod membership;
 mod modes;
 mod recording;
+mod volumes;
 
 use std::{
     collections::HashMap,

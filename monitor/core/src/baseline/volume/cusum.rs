@@ -76,6 +76,11 @@ impl Hours {
         }
     }
 
+    /// Windows taken in.
+    pub fn count(&self) -> u64 {
+        self.0.iter().map(Moments::count).sum()
+    }
+
     /// The anchor; `None` before [`LEAST`] windows.
     pub fn freeze(&self) -> Option<Anchor> {
         let mut all = Moments::default();
@@ -114,6 +119,12 @@ impl Anchor {
     pub fn z(&self, time: u64, value: u64) -> f64 {
         let z = (logarithm(value) - self.means[hour(time)]) / self.deviation;
         if z.is_finite() { z } else { 0.0 }
+    }
+
+    /// What a window at that hour carries on average, if it is log-normal: more than is usual.
+    pub fn expected(&self, time: u64) -> f64 {
+        let mean = self.means[hour(time)] + self.deviation * self.deviation / 2.0;
+        mean.min(700.0).exp_m1().max(0.0)
     }
 
     /// The usual value of a window at that hour.

@@ -7,5 +7,6 @@
 pub mod beacon;
 pub mod budget;
 pub mod cusum;
+pub mod ledger;
 pub mod peaks;
 pub mod sketch;

@@ -158,6 +158,11 @@ impl Anchor {
         self.tail.count
     }
 
+    /// The largest value; 0 without any.
+    pub fn largest(&self) -> f64 {
+        self.tail.largest.first().copied().unwrap_or(0.0)
+    }
+
     /// The fit, where there are enough values and they differ.
     pub fn fit(&self) -> Option<&Fit> {
         self.fit.as_ref()
