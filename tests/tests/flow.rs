@@ -3,11 +3,14 @@
 //! the peer's own count.
 
 use std::io::Read;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use scene::daemon::Daemon;
+use scene::daemon::{ALERT, Daemon};
 use scene::probe::{Fate, Order, Probe};
 use scene::trial::{Setup, Trial, WORKLOAD, at};
+use scene::wait;
 use scene::world::{ATTACKER, ATTACKER6, METRICS, METRICS_PORT, WEATHER};
 use serde_json::Value;
 
@@ -229,6 +232,49 @@ fn a_connection_outside_the_policy_that_was_there_before_is_told() -> Result<()>
     assert_eq!(
         alert["reasons"][0],
         "The tool of workload trial (phase start) was already connected to 10.77.0.66:80/tcp."
+    );
+    Ok(())
+}
+
+/// The alert about too many bytes, and what is known of the connector, are the
+/// daemon's; the proof that they were sent is the peer's.
+#[test]
+fn more_than_a_connector_ever_carried_is_told_and_not_stopped() -> Result<()> {
+    const PEER: &str = "10.77.0.66:80/tcp";
+    const BURST: usize = 300_000;
+    let trial = Trial::guarded(Setup::tool().with("[volume]\nslot = \"1s\"\nleast = 5\n"))?;
+    let daemon = trial.daemon()?;
+    let mut probe = trial.member()?;
+    let order = |length| Order::Talk(at(ATTACKER, 80), request(length));
+    talk(&mut probe, &order(2_000))?;
+    trial.enforce()?;
+    // It goes on learning how much is usual until it can judge.
+    let judged = || -> Result<bool> {
+        let known = daemon.json(&["baseline", "explain", WORKLOAD, "--family", "volume"])?;
+        let of_peer = known.iter().find(|v| v["connector"] == PEER);
+        Ok(of_peer.is_some_and(|v| v["bursts"] == true))
+    };
+    wait::until("bursts are judged", ALERT, || {
+        talk(&mut probe, &order(2_000))?;
+        // Sums are told every few seconds: what they add up to must stay far below the burst.
+        thread::sleep(Duration::from_millis(300));
+        Ok(judged()?.then_some(()))
+    })?;
+    assert_eq!(daemon.alerts()?.len(), 0, "nothing out of the ordinary yet");
+
+    let before = trial.world.attacker.evidence()?;
+    talk(&mut probe, &order(BURST))?;
+    let alert = trial.alert("volume", PEER)?;
+    let arrived = trial.world.attacker.evidence()?.since(&before);
+    assert_eq!(arrived.bytes, request(BURST).len() as u64);
+    assert_eq!(alert["verdict"], "audited", "{alert}");
+    assert_eq!(alert["prevented"], false, "it arrived: {alert}");
+    assert_eq!(alert["process"]["pid"], probe.pid());
+    assert_eq!(alert["mode"], "enforce");
+    let first = alert["reasons"][0].as_str().unwrap_or_default();
+    assert!(
+        first.contains("kB to 10.77.0.66:80/tcp within 1 s"),
+        "{first}"
     );
     Ok(())
 }

@@ -56,9 +56,31 @@ pub struct Standing {
     pub lifecycle: Vec<String>,
     /// Families of which anything is known.
     pub families: Vec<FamilyEvidence>,
-    /// What is known about bytes, a sentence per connector.
+    /// What is known about bytes, per connector.
     #[serde(default)]
-    pub volumes: Vec<String>,
+    pub volumes: Vec<VolumeEvidence>,
+    /// Connectors that there was no room for, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwatched: Option<String>,
+}
+
+/// What is known about the bytes of one connector.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VolumeEvidence {
+    /// Role.
+    pub role: String,
+    /// Phase.
+    pub phase: String,
+    /// Always `volume`.
+    pub family: String,
+    /// Destination, or `*:8080/tcp` for a port of the workload's own.
+    pub connector: String,
+    /// Bursts are judged.
+    pub bursts: bool,
+    /// Slow leaks are watched for.
+    pub leaks: bool,
+    /// For a person.
+    pub lines: Vec<String>,
 }
 
 /// How complete the baseline of one family is.

@@ -9,7 +9,9 @@ use slmguard_core::{alert::ProcessInfo, config::Rules};
 pub use super::found::{
     Agent, Candidate, Capability, Decide, Decided, Detection, Evidence, Model, Search,
 };
-pub use super::profile::{Approval, BaselineOrder, FamilyEvidence, Profile, Standing};
+pub use super::profile::{
+    Approval, BaselineOrder, FamilyEvidence, Profile, Standing, VolumeEvidence,
+};
 
 /// `GET /v1/status`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

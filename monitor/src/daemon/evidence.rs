@@ -174,7 +174,8 @@ impl Engine {
             workload: workload.into(),
             lifecycle: lifecycle.map(|l| l.lines()).unwrap_or_default(),
             families,
-            volumes: state.volumes.lines(workload),
+            volumes: volumes(&state, workload),
+            unwatched: state.volumes.unwatched(workload),
         })
     }
 
@@ -247,4 +248,19 @@ fn basis(standing: &Standing) -> &'static str {
         promotion::Basis::Evidence => "evidence",
         promotion::Basis::Declared => "declared",
     }
+}
+
+fn volumes(state: &State, workload: &str) -> Vec<view::VolumeEvidence> {
+    let known = state.volumes.standing(workload).into_iter();
+    known
+        .map(|known| view::VolumeEvidence {
+            role: role_name(known.scope.role).into(),
+            phase: phase_name(known.scope.phase).into(),
+            family: "volume".into(),
+            connector: known.connector.to_string(),
+            bursts: known.bursts,
+            leaks: known.leaks,
+            lines: vec![known.line],
+        })
+        .collect()
 }

@@ -42,10 +42,14 @@ pub(super) fn run(global: &Global, options: &Explain) -> Result<Exit, Failure> {
         .get(&format!("/v1/evidence/{}", in_url(&options.workload)?))?;
     if let Some(family) = &options.family {
         standing.families.retain(|of| of.family == *family);
+        standing.volumes.retain(|of| of.family == *family);
     }
     if options.format.json {
         for family in &standing.families {
             out::json(family)?;
+        }
+        for volume in &standing.volumes {
+            out::json(volume)?;
         }
         return Ok(Exit::Ok);
     }
@@ -75,7 +79,7 @@ pub(super) fn does_not_apply(global: &Global, options: &DoesNotApply) -> Result<
 }
 
 fn page(standing: &Standing) -> Vec<String> {
-    if standing.families.is_empty() {
+    if standing.families.is_empty() && standing.volumes.is_empty() {
         return vec![format!(
             "Nothing of {} has been watched long enough to say anything.",
             standing.workload
@@ -89,12 +93,12 @@ fn page(standing: &Standing) -> Vec<String> {
         ));
         lines.extend(family.lines.iter().map(|line| format!("  {line}")));
     }
-    lines.push(String::new());
-    if !standing.volumes.is_empty() {
-        lines.push("Bytes".into());
-        lines.extend(standing.volumes.iter().map(|line| format!("  {line}")));
-        lines.push(String::new());
+    for volume in &standing.volumes {
+        lines.push(format!("{} {}, volume", volume.role, volume.phase));
+        lines.extend(volume.lines.iter().map(|line| format!("  {line}")));
     }
+    lines.extend(standing.unwatched.clone());
+    lines.push(String::new());
     lines.push("Life of the workload".into());
     lines.extend(standing.lifecycle.iter().map(|line| format!("  {line}")));
     lines

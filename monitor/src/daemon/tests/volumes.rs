@@ -56,13 +56,16 @@ fn a_burst_of_a_workload_that_is_held_to_something_becomes_an_alert() {
     sent(&engine, 50_000_000, now);
     engine.weigh_volumes();
     assert_eq!(told(&engine), [0; 0], "it learns");
-    assert!(engine.evidence("a").unwrap().volumes[0].contains("bursts are not judged yet"));
+    let standing = engine.evidence("a").unwrap();
+    assert!(!standing.volumes[0].bursts, "{standing:?}");
 
     engine
         .set_mode("a", &change("monitor", false), ROOT)
         .unwrap();
     engine.weigh_volumes();
-    let line = &engine.evidence("a").unwrap().volumes[0];
+    let standing = &engine.evidence("a").unwrap().volumes[0];
+    assert!(standing.bursts && !standing.leaks, "{standing:?}");
+    let line = &standing.lines[0];
     assert!(line.contains("more than 200.0 kB in 1 s is told"), "{line}");
     sent(&engine, 150_000, now + 2 * SLOT);
     assert_eq!(told(&engine), [0; 0]);
@@ -113,7 +116,7 @@ fn what_was_learned_about_bytes_outlives_a_restart_and_a_reset_forgets_it() {
 
     // In minutes it cannot be used.
     let (engine, _) = start(dir.path(), CONFIG);
-    assert_eq!(engine.evidence("a").unwrap().volumes, [""; 0]);
+    assert_eq!(engine.evidence("a").unwrap().volumes, []);
     drop(engine);
     let (engine, _) = start(dir.path(), &config);
     engine.set_mode("a", &change("learn", false), ROOT).unwrap();
@@ -122,5 +125,5 @@ fn what_was_learned_about_bytes_outlives_a_restart_and_a_reset_forgets_it() {
         ..view::BaselineOrder::default()
     };
     Backend::order_baseline(&*engine, "a", "reset", &order, ROOT).unwrap();
-    assert_eq!(engine.evidence("a").unwrap().volumes, [""; 0]);
+    assert_eq!(engine.evidence("a").unwrap().volumes, []);
 }

@@ -69,6 +69,21 @@ pub struct Finding {
     pub time: u64,
 }
 
+/// What is known of one connector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose.
+    pub scope: Scope,
+    /// Which.
+    pub connector: Connector,
+    /// Bursts are judged.
+    pub bursts: bool,
+    /// Slow leaks are watched for.
+    pub leaks: bool,
+    /// For a person.
+    pub line: String,
+}
+
 /// Everything that was counted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
@@ -212,26 +227,28 @@ impl Ledger {
         self.refused.remove(workload);
     }
 
-    /// What is known of a workload, a sentence each, for people.
-    pub fn lines(&self, workload: &str) -> Vec<String> {
-        let mut lines = vec![];
+    /// What is known of the connectors of a workload, in a fixed order.
+    pub fn standing(&self, workload: &str) -> Vec<Standing> {
+        let mut all = vec![];
         for (scope, tracks) in self.scopes.iter().filter(|(s, _)| s.workload == workload) {
-            for (connector, track) in tracks {
-                lines.push(format!(
-                    "{}, {}: {}",
-                    role_name(scope.role),
-                    phase_name(scope.phase),
-                    track.line(connector, self.settings)
-                ));
-            }
+            all.extend(tracks.iter().map(|(connector, track)| Standing {
+                scope: scope.clone(),
+                connector: *connector,
+                bursts: track.peaks.is_some(),
+                leaks: track.windows.is_some(),
+                line: track.line(connector, self.settings),
+            }));
         }
-        if let Some(refused) = self.refused.get(workload) {
-            lines.push(format!(
-                "More than {MAX_CONNECTORS} connectors are in use: what others carry ({} at least) is not watched.",
-                refused.len()
-            ));
-        }
-        lines
+        all
+    }
+
+    /// What there was no room for, in a sentence; `None` where all of it is watched.
+    pub fn unwatched(&self, workload: &str) -> Option<String> {
+        let refused = self.refused.get(workload)?;
+        Some(format!(
+            "More than {MAX_CONNECTORS} connectors are in use: what others carry ({} at least) is not watched.",
+            refused.len()
+        ))
     }
 
     /// What was counted, for the store, a row per workload.

@@ -180,7 +180,7 @@ fn a_restart_and_a_clock_that_is_set_back_change_nothing() {
     let text = serde_json::to_string(&ledger.rows()).unwrap();
     let mut next = Ledger::new(Settings::default());
     assert_eq!(next.restore(serde_json::from_str(&text).unwrap()), [""; 0]);
-    assert_eq!(next.lines("assistant"), ledger.lines("assistant"));
+    assert_eq!(next.standing("assistant"), ledger.standing("assistant"));
     let mut other = Ledger::new(Settings {
         slot: SECOND,
         ..Settings::default()
@@ -206,11 +206,12 @@ fn what_there_is_no_room_for_is_said() {
         flow.peer.port = port;
         ledger.observe(&scope(), &flow, ME, START);
     }
-    let lines = ledger.lines("assistant");
-    assert_eq!(lines.len(), MAX_CONNECTORS + 1);
-    assert!(lines[MAX_CONNECTORS].contains("72 at least"), "{lines:?}");
+    assert_eq!(ledger.standing("assistant").len(), MAX_CONNECTORS);
+    let unwatched = ledger.unwatched("assistant").unwrap();
+    assert!(unwatched.contains("72 at least"), "{unwatched}");
     ledger.forget("assistant");
-    assert_eq!(ledger.lines("assistant"), [""; 0]);
+    assert_eq!(ledger.standing("assistant"), []);
+    assert_eq!(ledger.unwatched("assistant"), None);
 }
 
 proptest! {
@@ -230,7 +231,7 @@ proptest! {
             let text = serde_json::to_string(&rows).unwrap();
             let mut again = Ledger::new(Settings { slot: SECOND, least });
             prop_assert!(again.restore(serde_json::from_str(&text).unwrap()).is_empty());
-            prop_assert_eq!(again.lines("assistant"), ledger.lines("assistant"));
+            prop_assert_eq!(again.standing("assistant"), ledger.standing("assistant"));
         }
     }
 }
