@@ -1,6 +1,7 @@
 //! The command line: one file per command. Reading commands ask the daemon over its socket; all of
 //! them print for people, or with `--json` one object per line for scripts.
 
+mod accelerate;
 mod alerts;
 mod baseline;
 pub mod client;

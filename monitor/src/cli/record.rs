@@ -172,12 +172,18 @@ impl<'a> Output<'a> {
     }
 }
 
-/// `90s`, `15min`, `2h`.
-fn time(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000)];
+/// `90s`, `15min`, `2h`, `14d`.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let units = [
+        ("ms", 1),
+        ("s", 1000),
+        ("min", 60_000),
+        ("h", 3_600_000),
+        ("d", 86_400_000),
+    ];
     quantity(text, &units)
         .map(Duration::from_millis)
-        .ok_or_else(|| "write a time like 90s, 15min or 2h".into())
+        .ok_or_else(|| "write a time like 90s, 15min, 2h or 14d".into())
 }
 
 /// `64MiB`, `2GiB`.

@@ -4,15 +4,17 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::Args;
 use slmguard_core::{
+    baseline::evidence::lifecycle::Step,
     recording::{Ending, LONGEST_LINE, Reader},
     text::escape,
 };
 
-use super::{Format, alerts, events, out};
+use super::{Format, accelerate, accelerate::step, alerts, events, out, record::time};
 use crate::{
     daemon::replay::{Decided, Replay},
     exit::{Exit, Failure},
@@ -33,6 +35,18 @@ pub struct Options {
     /// first differences, and exit with 1 if there are any.
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
+    /// Instead of decisions, show when evidence would promote which family: what was learned in the
+    /// recording is repeated, for so long: `14d`, each time as a life of its own, from the start to
+    /// a stop in good order. Nothing new happens in a repetition, so it is how long it takes at least.
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["alerts", "expect"])]
+    accelerate: Option<Duration>,
+    /// Repeat it once in that time.
+    #[arg(long, value_name = "TIME", requires = "accelerate", value_parser = time, default_value = "10min")]
+    every: Duration,
+    /// A step of the life cycle that does not apply: load, serve, refresh, rotation, renewal, reload,
+    /// scale-out, stop or crash. Can be given several times.
+    #[arg(long, value_name = "STEP", requires = "accelerate", value_parser = step)]
+    does_not_apply: Vec<Step>,
     /// Output format.
     #[command(flatten)]
     format: Format,
@@ -45,6 +59,9 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
     };
     let mut replay = Replay::default();
     let result = read(&options.recording, &mut replay, |decided| {
+        if options.accelerate.is_some() {
+            return Ok(());
+        }
         if options.alerts && !matches!(decided, Decided::Alert(_)) {
             return Ok(());
         }
@@ -67,6 +84,15 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
     let ending = result?;
     if matches!(ending, Ending::NoBeginning) {
         return Ok(Exit::Failure);
+    }
+    if let Some(total) = options.accelerate {
+        return accelerate::run(
+            &mut replay,
+            total,
+            options.every,
+            &options.does_not_apply,
+            options.format.json,
+        );
     }
     comparison.map_or(Ok(Exit::Ok), Comparison::verdict)
 }

@@ -3,6 +3,7 @@
 //! The flow itself is in [`engine`]; [`threads`] drives it. What needs a kernel is behind
 //! [`guard::Guard`], so that everything else can be tested without one.
 
+pub mod accelerate;
 mod approvals;
 mod approved;
 mod backend;

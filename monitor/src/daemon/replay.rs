@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use monitor_common::{class::ClassId, event::Header as EventHeader, hook::Hook};
+use monitor_common::{
+    class::{ClassId, Mode},
+    event::Header as EventHeader,
+    hook::Hook,
+};
 use slmguard_core::{
     alert::{Alert, ProcessInfo},
     baseline::{Baseline, Row},
@@ -19,7 +23,7 @@ use slmguard_core::{
     workload::mode_from,
 };
 
-use super::state::State;
+use super::{accelerate::Living, state::State};
 use crate::{
     api::view,
     enrich::process::ProcessTable,
@@ -49,7 +53,7 @@ pub struct Totals {
 }
 
 #[derive(Debug, Default)]
-struct Names(HashMap<ClassId, Scope>);
+pub(super) struct Names(HashMap<ClassId, Scope>);
 
 impl ClassNames for Names {
     fn scope(&self, class: ClassId) -> Option<Scope> {
@@ -60,13 +64,17 @@ impl ClassNames for Names {
 /// A recording on its way through the flow.
 pub struct Replay {
     header: Header,
-    names: Names,
+    pub(super) names: Names,
     /// The number that a hook has here, by the number that it has in the recording.
     hooks: Vec<Option<u8>>,
     clock: ClockOffset,
     known: Vec<Row>,
-    state: State,
+    pub(super) state: State,
     totals: Totals,
+    /// Events of workloads that learned when they happened: time, the clock by which they are
+    /// decoded, and their bytes.
+    pub(super) learned: Vec<(u64, ClockOffset, Vec<u8>)>,
+    pub(super) living: Living,
 }
 
 impl Default for Replay {
@@ -79,6 +87,8 @@ impl Default for Replay {
             known: vec![],
             state: State::new(Baseline::default(), ProcessTable::told(), BTreeMap::new()),
             totals: Totals::default(),
+            learned: vec![],
+            living: Living::default(),
         }
     }
 }
@@ -161,6 +171,10 @@ impl Replay {
             return vec![];
         };
         self.totals.events += 1;
+        if self.state.mode(&observation.scope.workload) == Some(Mode::Learn) {
+            self.learned.push((observation.time, self.clock, bytes));
+        }
+        self.living.note(&observation);
         let mut outline = self.state.observe(observation);
         // What is not said here is what is in the table: so the recorder decides what to say.
         let known = self

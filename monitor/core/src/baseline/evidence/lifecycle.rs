@@ -172,8 +172,12 @@ pub struct Lifecycle {
     /// Configuration files read before it served.
     #[serde(skip)]
     configuration: BTreeSet<Vec<u8>>,
+    /// Servers and agents that live: a workload may have both, and each is started for itself.
     #[serde(skip)]
-    servers: BTreeSet<ProcessKey>,
+    living: BTreeMap<ProcessKey, Role>,
+    /// Numbers of the roles that were started at some time.
+    #[serde(default)]
+    started: BTreeSet<u8>,
     #[serde(default)]
     crashed: bool,
 }
@@ -245,6 +249,7 @@ impl Lifecycle {
     /// What another host watched counts as well; what was watched anywhere is more than a
     /// declaration.
     pub fn merge(&mut self, other: &Self) {
+        self.started.extend(&other.started);
         for (step, theirs) in &other.steps {
             match (self.steps.get_mut(step), theirs) {
                 (
@@ -305,25 +310,26 @@ impl Lifecycle {
             } if main(after.role) && after.phase == Phase::Start => {
                 let mut steps = vec![];
                 // A wrapper that becomes the server is one start.
-                if self.servers.contains(&seen.process) {
+                if self.living.contains_key(&seen.process) {
                     return steps;
                 }
-                if !self.servers.is_empty() {
+                let again = !self.started.insert(after.role as u8);
+                if self.living.values().any(|role| *role == after.role) {
                     steps.push(Step::ScaleOut);
-                } else if self.steps.contains_key(&Step::Start) {
+                } else if again {
                     steps.push(Step::Restart);
                     if std::mem::take(&mut self.crashed) {
                         steps.push(Step::Crash);
                     }
                 }
                 steps.push(Step::Start);
-                if self.servers.len() < MAX_SERVERS {
-                    self.servers.insert(seen.process);
+                if self.living.len() < MAX_SERVERS {
+                    self.living.insert(seen.process, after.role);
                 }
                 self.configuration.clear();
                 steps
             }
-            Fact::Exit { status } if self.servers.remove(&seen.process) => {
+            Fact::Exit { status } if self.living.remove(&seen.process).is_some() => {
                 if *status != 0 && !stopped(*status) {
                     self.crashed = true;
                     return vec![];

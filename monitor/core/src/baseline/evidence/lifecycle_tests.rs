@@ -87,6 +87,33 @@ fn starts_stops_and_crashes_are_told_apart() {
 }
 
 #[test]
+fn an_agent_beside_its_server_is_started_for_itself() {
+    let agent = |pid| {
+        let mut observation = start(pid);
+        if let Fact::Exec {
+            after: Some(after), ..
+        } = &mut observation.fact
+        {
+            after.role = Role::Agent;
+        }
+        observation
+    };
+    let mut list = Lifecycle::default();
+    assert_eq!(list.observe(&start(7)), [Step::Start]);
+    assert_eq!(
+        list.observe(&agent(8)),
+        [Step::Start],
+        "not a second server"
+    );
+    assert_eq!(list.observe(&exit(8, 0)), [Step::Stop]);
+    let text = serde_json::to_string(&list).unwrap();
+    assert_eq!(list.observe(&agent(9)), [Step::Restart, Step::Start]);
+    assert_eq!(list.observe(&start(10)), [Step::ScaleOut, Step::Start]);
+    let mut later: Lifecycle = serde_json::from_str(&text).unwrap();
+    assert_eq!(later.observe(&agent(9)), [Step::Restart, Step::Start]);
+}
+
+#[test]
 fn a_model_is_loaded_or_replaced() {
     let mut list = Lifecycle::default();
     assert_eq!(list.observe(&map(1 << 30, Phase::Start)), [Step::Load]);
