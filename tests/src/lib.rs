@@ -48,6 +48,7 @@ pub mod scene;
 pub mod script;
 pub mod servers;
 pub mod service;
+pub mod soak;
 pub mod tools;
 pub mod trial;
 pub mod victim;

@@ -4,7 +4,9 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use scene::daemon;
 use scene::probe::{Fate, Order};
+use scene::soak;
 use scene::trial::{Setup, Trial, WORKLOAD, at, text};
 use scene::world::{ATTACKER, WEATHER};
 
@@ -214,5 +216,26 @@ fn openssl(arguments: &[&str]) -> Result<()> {
         arguments.join(" "),
         String::from_utf8_lossy(&output.stderr)
     );
+    Ok(())
+}
+
+/// A short one of `cargo xtask soak`: ordinary work under an approved list, with
+/// restarts of everybody, is never refused.
+#[test]
+fn an_ordinary_life_under_an_approved_list_is_left_alone() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let options = soak::Options {
+        slmguard: daemon::program()?,
+        directory: folder.path().canonicalize()?,
+        modules: scene::scene::installed_modules()?,
+        rounds: 25,
+        per_day: 1_440,
+    };
+    let mut over = 0;
+    let report = soak::run(&options, |round| over = round)?;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((over, report.requests, report.side_by_side), (25, 100, 20));
+    assert_eq!(report.restarts, [2, 1, 1], "{report:?}");
+    assert_eq!(report.told, 0, "{report:?}");
     Ok(())
 }

@@ -17,6 +17,7 @@ mod scene;
 mod servers;
 mod setup;
 mod sh;
+mod soak;
 mod test;
 mod tidy;
 mod toolchain;
@@ -47,6 +48,7 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Eval(eval::Eval),
+    Soak(soak::Soak),
     Test(test::Test),
     Servers(servers::Servers),
     Bless(bless::Bless),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Servers(args) => servers::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Bless(args) => bless::run(&args).map(|()| ExitCode::SUCCESS),

@@ -433,20 +433,29 @@ fn is_secret(path: &[u8]) -> bool {
     ends(path, &[".pem", ".crt", ".cer", ".key", "/token"])
 }
 
+/// What the C library reads anew with every look-up says nothing about the service.
+const RESOLVER: &[&[u8]] = &[
+    b"/etc/resolv.conf",
+    b"/etc/nsswitch.conf",
+    b"/etc/host.conf",
+    b"/etc/gai.conf",
+];
+
 fn is_configuration(path: &[u8]) -> bool {
-    ends(
-        path,
-        &[
-            ".toml",
-            ".yaml",
-            ".yml",
-            ".conf",
-            ".ini",
-            ".cfg",
-            ".env",
-            "config.json",
-        ],
-    )
+    !RESOLVER.contains(&path)
+        && ends(
+            path,
+            &[
+                ".toml",
+                ".yaml",
+                ".yml",
+                ".conf",
+                ".ini",
+                ".cfg",
+                ".env",
+                "config.json",
+            ],
+        )
 }
 
 #[cfg(test)]

@@ -170,6 +170,11 @@ fn a_certificate_is_renewed_and_a_configuration_read_again() {
         list.observe(&file(config, READ, 5, Phase::Serve)),
         [Step::Reload]
     );
+    let resolver = "/etc/resolv.conf";
+    for phase in [Phase::Start, Phase::Serve] {
+        let seen = file(resolver, READ, 5, phase);
+        assert_eq!(list.observe(&seen), [], "a look-up of a name");
+    }
     let other = "/etc/other.toml";
     assert_eq!(
         list.observe(&file(other, READ, 5, Phase::Serve)),
