@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use crate::child;
 use crate::namespace::Namespace;
 
-/// A service that ends this often is broken, not attacked.
+/// A service that ends this often without being asked to is broken, not attacked.
 const STARTS: usize = 100;
 /// How long a process may take to be started or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,6 +66,8 @@ impl Program {
 struct State {
     running: Option<Child>,
     ended: Vec<ExitStatus>,
+    /// Ends that were asked for.
+    restarts: usize,
     stopping: bool,
     failure: Option<String>,
 }
@@ -152,6 +154,7 @@ impl Service {
     /// Ends the process and waits until the next one runs.
     pub fn restart(&self) -> Result<i32> {
         let (before, ends) = (self.pid()?, self.ends());
+        self.shared.lock().restarts += 1;
         self.signal(Signal::SIGTERM)?;
         self.ending(ends)?;
         let now = self.pid()?;
@@ -197,11 +200,14 @@ pub fn describe(ending: ExitStatus) -> String {
 }
 
 fn supervise(program: &Program, shared: &Shared) {
-    for _ in 0..STARTS {
+    loop {
         {
             let mut state = shared.lock();
             if state.stopping {
                 return;
+            }
+            if state.ended.len() >= STARTS + state.restarts {
+                break;
             }
             match program.start() {
                 Ok(child) => state.running = Some(child),
