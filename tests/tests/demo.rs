@@ -10,7 +10,8 @@ use serde_json::Value;
 /// The demo promises less on a machine like this; emulated ones are slow.
 const PATIENCE: Duration = Duration::from_secs(400);
 
-fn play(arguments: &[&str]) -> Result<Vec<Value>> {
+/// Plays, and returns the acts and what a person is shown.
+fn play_shown(arguments: &[&str]) -> Result<(Vec<Value>, String)> {
     let folder = tempfile::tempdir().context("create a folder")?;
     let mut demo = Command::new(scene::scene::beside("demo")?);
     demo.args(["--json", "--work-dir"])
@@ -42,7 +43,63 @@ fn play(arguments: &[&str]) -> Result<Vec<Value>> {
         0,
         "it leaves nothing behind"
     );
-    Ok(acts)
+    let shown = log.into_owned();
+    match arguments.contains(&"--without-guard") {
+        true => {
+            assert!(acts[0]["proof"]["forecast"].is_null(), "{}", acts[0]);
+            assert!(acts[1]["proof"]["approval"].is_null(), "{}", acts[1]);
+        }
+        false => the_list_was_read_and_approved(&acts, &shown),
+    }
+    Ok((acts, shown))
+}
+
+fn play(arguments: &[&str]) -> Result<Vec<Value>> {
+    play_shown(arguments).map(|(acts, _)| acts)
+}
+
+/// After learning one is shown how complete that is, and what is enforced is a list that somebody
+/// approved.
+fn the_list_was_read_and_approved(acts: &[Value], shown: &str) {
+    let forecast = &acts[0]["proof"]["forecast"];
+    let lines = |of: &str| -> Vec<&str> {
+        let list = forecast[of].as_array().into_iter().flatten();
+        list.filter_map(Value::as_str).collect()
+    };
+    let (told, life) = (lines("told"), lines("life"));
+    let says = |lines: &[&str], words: &str| lines.iter().any(|line| line.contains(words));
+    assert!(says(&told, "destinations known after"), "{forecast}");
+    assert!(says(&told, "to be expected"), "{forecast}");
+    assert!(says(&life, "watched: start"), "{forecast}");
+    assert!(says(&life, "missing: loading of a model"), "{forecast}");
+    let approval = &acts[1]["proof"]["approval"];
+    let listed = approval["listed"].as_u64().unwrap_or_default();
+    assert!(listed > 20, "{approval}");
+    assert_eq!(
+        approval["approved"],
+        format!("approved all {listed} subjects that assistant was seen to use")
+    );
+    assert_eq!(approval["mode"], "enforce", "{approval}");
+    assert_eq!(approval["basis"], "declared", "{approval}");
+    let lines: Vec<&str> = shown.lines().map(str::trim).collect();
+    let at = |what: &str| {
+        let found = lines.iter().position(|line| line.starts_with(what));
+        found.unwrap_or_else(|| panic!("`{what}` is not shown:\n{shown}"))
+    };
+    let steps = [
+        at("Act 1"),
+        at("$ slmguard baseline explain assistant"),
+        at(told[1].trim()),
+        at("missing: loading of a model"),
+        at("Act 2"),
+        at("$ slmguard baseline approve assistant --reason"),
+        at("approved all"),
+        at("$ slmguard mode assistant enforce"),
+        at("assistant: enforce (declared)"),
+        at("Act 3"),
+    ];
+    assert!(steps.is_sorted(), "{steps:?}:\n{shown}");
+    assert!(steps[8] - steps[0] < 24, "more than a screen:\n{shown}");
 }
 
 #[test]

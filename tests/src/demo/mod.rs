@@ -8,6 +8,7 @@
 
 pub mod act;
 pub mod alert;
+mod approval;
 mod play;
 pub mod show;
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::act::{self, AttackAct, Verdict};
 use super::show::{Report, Show};
-use super::{Freeze, Options, WORKLOAD, alert};
+use super::{Freeze, Options, WORKLOAD, alert, approval};
 use crate::daemon::Daemon;
 use crate::recording::Recording;
 use crate::scene::Scene;
@@ -61,7 +61,7 @@ impl<'a> Play<'a> {
         self.recording = recording;
     }
 
-    /// Act 1: benign requests, and a restart of those who serve them.
+    /// Act 1: benign requests, a restart of those who serve them, and how complete that is.
     pub fn learn(&mut self) -> Result<()> {
         let name = if self.daemon.is_some() {
             "learn from benign requests"
@@ -76,14 +76,18 @@ impl<'a> Play<'a> {
         );
         self.scene.restart()?;
         failures.extend(self.benign_round(ROUNDS)?);
+        let mut proof = json!({});
         if let Some(daemon) = &self.daemon {
             self.show.line("baseline", &baseline(daemon, &self.scene)?);
+            let forecast = approval::forecast(daemon)?;
+            self.show.forecast(&forecast);
+            proof["forecast"] = json!(forecast);
         }
-        self.benign_report(1, name, 2 * ROUNDS * BENIGN.len(), failures);
+        self.benign_report(1, name, 2 * ROUNDS * BENIGN.len(), failures, proof);
         Ok(())
     }
 
-    /// Act 2: the same under enforcement.
+    /// Act 2: the list is approved and enforced; the same requests once more.
     pub fn enforce(&mut self) -> Result<()> {
         let name = if self.daemon.is_some() {
             "enforce; benign requests still work"
@@ -91,15 +95,16 @@ impl<'a> Play<'a> {
             "benign requests again"
         };
         self.show.act(2, name);
+        let mut proof = json!({});
         if let Some(daemon) = &self.daemon {
-            daemon.mode(WORKLOAD, "enforce")?;
-            self.show.line(
-                "mode",
-                "enforce, by the list that was learned and approved (declared)",
-            );
+            let approval = approval::approve(daemon)?;
+            for (command, answer) in &approval.steps {
+                self.show.asked(command, std::slice::from_ref(answer));
+            }
+            proof["approval"] = approval.proof;
         }
         let failures = self.benign_round(1)?;
-        self.benign_report(2, name, BENIGN.len(), failures);
+        self.benign_report(2, name, BENIGN.len(), failures, proof);
         Ok(())
     }
 
@@ -116,7 +121,14 @@ impl<'a> Play<'a> {
         Ok(failures)
     }
 
-    fn benign_report(&mut self, act: u8, name: &str, asked: usize, failures: Vec<String>) {
+    fn benign_report(
+        &mut self,
+        act: u8,
+        name: &str,
+        asked: usize,
+        failures: Vec<String>,
+        mut proof: Value,
+    ) {
         let served = asked - failures.len();
         let observed = if failures.is_empty() {
             Verdict::Works
@@ -126,6 +138,9 @@ impl<'a> Play<'a> {
         failures
             .iter()
             .for_each(|failure| self.show.problem(failure));
+        proof["requests"] = json!(asked);
+        proof["served"] = json!(served);
+        proof["failures"] = json!(failures);
         self.finish(Report {
             act,
             name: name.to_owned(),
@@ -133,7 +148,7 @@ impl<'a> Play<'a> {
             observed,
             prevented: false,
             tier: self.tier.clone(),
-            proof: json!({"requests": asked, "served": served, "failures": failures}),
+            proof,
             summary: format!("{served} of {asked} requests served"),
         });
     }
@@ -286,6 +301,7 @@ impl<'a> Play<'a> {
                 "alerts",
                 "events --limit 20",
                 "baseline show assistant",
+                "baseline explain assistant",
             ] {
                 let (program, config) = (daemon.program().display(), daemon.config());
                 text += &format!("    {program} {command} --config {}\n", config.display());

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::act::{Course, Verdict};
 use super::alert::Alert;
+use super::approval::Forecast;
 
 /// The outcome of an act.
 #[derive(Debug, Serialize)]
@@ -137,6 +138,28 @@ impl Show {
             "         {} {text}\n",
             self.ink(Ink::Dim, &format!("{label:<9}"))
         ));
+    }
+
+    /// A command of the guard's, and what it answered.
+    pub fn asked(&self, command: &str, answer: &[String]) {
+        self.print(&format!("         $ {}\n", self.ink(Ink::Bold, command)));
+        self.answer(answer);
+    }
+
+    fn answer(&self, lines: &[String]) {
+        for line in lines {
+            self.print(&format!("           {line}\n"));
+        }
+    }
+
+    /// How complete the guard takes for what it learned.
+    pub fn forecast(&self, forecast: &Forecast) {
+        self.asked(&forecast.command, &forecast.told);
+        if forecast.more > 0 {
+            let rest = format!("… as much about {} more families …", forecast.more);
+            self.answer(&[self.ink(Ink::Dim, &rest)]);
+        }
+        self.answer(&forecast.life);
     }
 
     /// How an attack went.
