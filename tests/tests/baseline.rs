@@ -6,9 +6,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use scene::daemon;
 use scene::probe::{Fate, Order};
+use scene::recording::Recording;
 use scene::soak;
 use scene::trial::{Setup, Trial, WORKLOAD, at, text};
 use scene::world::{ATTACKER, WEATHER};
+use serde_json::Value;
 
 /// Runs `slmguard baseline …`, which must succeed, and returns what it printed.
 fn baseline(trial: &Trial, arguments: &[&str]) -> Result<String> {
@@ -80,6 +82,51 @@ fn what_is_learned_after_an_approval_is_not_allowed() -> Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(probe.ask(&Order::Connect(at(ATTACKER, 80)))?.worked());
+    Ok(())
+}
+
+#[test]
+fn the_kernel_refuses_what_a_simulation_over_a_recording_said() -> Result<()> {
+    let trial = Trial::guarded(Setup::tool())?;
+    let daemon = trial.daemon()?;
+    let mut probe = trial.member()?;
+    assert!(probe.ask(&Order::Connect(at(WEATHER, 80)))?.worked());
+    baseline(&trial, &["approve", WORKLOAD, "--reason", "read it"])?;
+    let folder = tempfile::tempdir().context("create a folder")?;
+    let file = folder.path().join("calls.recording");
+    let recording = Recording::start(daemon, &file, "while it learns")?;
+    let mut probe = trial.member()?;
+    for host in [WEATHER, ATTACKER] {
+        assert!(probe.ask(&Order::Connect(at(host, 80)))?.worked());
+    }
+    let attacker = format!("{ATTACKER}:80/tcp");
+    daemon.learned(WORKLOAD, "destination", &attacker, |s| s == attacker)?;
+    let file = recording.end()?.file.display().to_string();
+
+    // By the list that the daemon holds: that one destination, and nothing else.
+    let told = daemon.json(&["policy", "simulate", &file])?;
+    let (sum, findings) = told.split_last().context("a line with the totals")?;
+    let of_that_family = |f: &&Value| f["family"] == "destination";
+    let found: Vec<&Value> = findings.iter().filter(of_that_family).collect();
+    assert_eq!(found.len(), 1, "{told:?}");
+    assert_eq!(found[0]["subject"], attacker.as_str());
+    assert_eq!(found[0]["effect"], "refused");
+    assert_eq!(found[0]["count"], 1);
+    assert_eq!(found[0]["nearest"][0], format!("{WEATHER}:80/tcp"));
+    assert!(sum["totals"]["allowed"].as_u64() > Some(0), "{sum}");
+    let strict = daemon.cli(&["policy", "simulate", &file, "--expect-none"])?;
+    assert_eq!(strict.status.code(), Some(1), "{strict:?}");
+    let learned = ["policy", "simulate", &file, "--learned", "--expect-none"];
+    let learned = daemon.cli(&learned)?;
+    assert_eq!(learned.status.code(), Some(0), "{learned:?}");
+    assert_eq!(trial.world.attacker.evidence()?.connections, 1);
+
+    // Nothing was changed by asking; and enforced, it comes as it was said.
+    enforce_what_is_approved(&trial)?;
+    let mut probe = trial.member()?;
+    assert!(probe.ask(&Order::Connect(at(WEATHER, 80)))?.worked());
+    assert_eq!(probe.ask(&Order::Connect(at(ATTACKER, 80)))?, Fate::EPERM);
+    assert_eq!(trial.world.attacker.evidence()?.connections, 1);
     Ok(())
 }
 

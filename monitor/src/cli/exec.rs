@@ -435,7 +435,7 @@ fn print_unit(global: &Global, options: &Options) -> Result<Exit, Failure> {
     };
     let slmguard = std::env::current_exe()
         .map_err(|e| Failure::new(Exit::Failure, format!("cannot find myself: {e}")))?;
-    let config = global.config.to_string_lossy();
+    let config = global.path().to_string_lossy();
     let wrap = unit::Wrap {
         slmguard: &slmguard.to_string_lossy(),
         config: (*config != *crate::config::DEFAULT_PATH).then_some(&*config),

@@ -16,6 +16,7 @@ mod hooks;
 mod lines;
 mod mode;
 pub mod out;
+mod policy;
 mod record;
 mod replay;
 mod run;
@@ -53,8 +54,10 @@ ends as the command that it starts does; 126 that command cannot be executed, 12
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Configuration file; `conf.d/*.toml` beside it is read as well.
-    #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
-    pub config: PathBuf,
+    ///
+    /// [default: /etc/slmguard/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Socket of the daemon, instead of the one in the configuration.
     #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -125,6 +128,9 @@ pub enum Command {
     Baseline(baseline::Command),
     /// Show or change the mode of a workload.
     Mode(mode::Options),
+    /// Try what would be enforced.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(config_check::Command),
@@ -153,6 +159,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Explain(options) => explain::run(&global, &options),
         Command::Baseline(command) => baseline::run(&global, &command),
         Command::Mode(options) => mode::run(&global, &options),
+        Command::Policy(command) => policy::run(&global, &command),
         Command::Config(command) => config_check::run(&global, &command),
         Command::Detach(format) => detach::run(&global, format),
         Command::Hooks(format) => hooks::run(format),
@@ -164,13 +171,13 @@ impl Global {
     fn client(&self) -> Result<client::Client, Failure> {
         Ok(client::Client::new(config::socket(
             self.socket.as_deref(),
-            &self.config,
+            self.path(),
         )?))
     }
 
     /// The configuration, with what the command line overrides.
     fn load(&self) -> Result<config::Loaded, Failure> {
-        let mut loaded = config::load(&self.config)?;
+        let mut loaded = config::load(self.path())?;
         if let Some(socket) = &self.socket {
             loaded.config.socket.clone_from(socket);
         }
@@ -179,7 +186,14 @@ impl Global {
 
     /// Whether the configuration file is there.
     fn has_config(&self) -> bool {
-        Path::exists(&self.config)
+        self.path().exists()
+    }
+
+    /// The configuration file.
+    fn path(&self) -> &Path {
+        self.config
+            .as_deref()
+            .unwrap_or(Path::new(config::DEFAULT_PATH))
     }
 }
 
@@ -251,6 +265,8 @@ mod tests {
             "baseline reset a --reason because",
             "baseline explain a --family read --json",
             "baseline does-not-apply a renewal --reason because",
+            "policy simulate /x --profile /y --workload a --json",
+            "policy simulate /x --learned --expect-none --config /z",
             "mode a auto",
             "mode a",
             "mode a learn --json",
@@ -287,6 +303,9 @@ mod tests {
             "events --note y",
             "events --record /x --max-size 5",
             "replay",
+            "policy",
+            "policy simulate",
+            "policy simulate /x --learned --profile /y",
         ] {
             let arguments: Vec<_> = line.split_whitespace().collect();
             assert_eq!(parse(&arguments).unwrap_err().exit_code(), 2, "{line}");

@@ -10,12 +10,13 @@ use std::{
 use clap::Args;
 use slmguard_core::{
     baseline::evidence::lifecycle::Step,
-    recording::{Ending, LONGEST_LINE, Reader},
+    recording::{Ending, LONGEST_LINE, Reader, Record},
     text::escape,
 };
 
 use super::{Format, accelerate, accelerate::step, alerts, events, out, record::time};
 use crate::{
+    config::shown,
     daemon::replay::{Decided, Replay},
     exit::{Exit, Failure},
 };
@@ -58,7 +59,7 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
         None => None,
     };
     let mut replay = Replay::default();
-    let result = read(&options.recording, &mut replay, |decided| {
+    let result = decide(&options.recording, &mut replay, |decided| {
         if options.accelerate.is_some() {
             return Ok(());
         }
@@ -98,12 +99,29 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
 }
 
 /// Feeds a file into a replay.
-fn read(
+fn decide(
     file: &Path,
     replay: &mut Replay,
     mut take: impl FnMut(Decided) -> Result<(), Failure>,
 ) -> Result<Ending, Failure> {
-    let name = file.display();
+    read(file, |record| {
+        let decided = replay.take(record).map_err(|e| broken(file, &e))?;
+        decided.into_iter().try_for_each(&mut take)
+    })
+}
+
+/// A record that cannot be decided.
+pub(super) fn broken(file: &Path, error: &anyhow::Error) -> Failure {
+    let what = format!("cannot replay {}: {error:#}", shown(file));
+    Failure::new(Exit::Failure, what)
+}
+
+/// Reads a recording, record by record.
+pub(super) fn read(
+    file: &Path,
+    mut take: impl FnMut(Record) -> Result<(), Failure>,
+) -> Result<Ending, Failure> {
+    let name = shown(file);
     let failed = |what: String| Failure::new(Exit::Failure, what);
     let mut input = BufReader::new(
         File::open(file).map_err(|e| failed(format!("cannot open the recording {name}: {e}")))?,
@@ -122,13 +140,9 @@ fn read(
         let record = reader
             .line(&line)
             .map_err(|e| failed(format!("cannot replay {name}: {e}")))?;
-        let Some(record) = record else {
-            continue;
-        };
-        let decided = replay
-            .take(record)
-            .map_err(|e| failed(format!("cannot replay {name}: {e:#}")))?;
-        decided.into_iter().try_for_each(&mut take)?;
+        if let Some(record) = record {
+            take(record)?;
+        }
     }
 }
 
@@ -139,7 +153,8 @@ fn describe(decided: &Decided) -> Vec<String> {
     }
 }
 
-fn summary(replay: &Replay, ending: &Ending) -> String {
+/// Where a recording comes from, and what is missing in it.
+pub(super) fn summary(replay: &Replay, ending: &Ending) -> String {
     let (header, totals) = (replay.header(), replay.totals());
     let mut text = format!(
         "{}, {}; recorded on {} at {} by slmguard {} (tier {}, kernel {}, {})",
@@ -272,7 +287,7 @@ mod tests {
     fn decisions(file: &Path) -> (Vec<String>, Vec<String>) {
         let (mut people, mut alerts) = (vec![], vec![]);
         let mut replay = Replay::default();
-        let ending = read(file, &mut replay, |decided| {
+        let ending = decide(file, &mut replay, |decided| {
             people.extend(describe(&decided));
             if matches!(decided, Decided::Alert(_)) {
                 alerts.push(decided.to_json_line()?);

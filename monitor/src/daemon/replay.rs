@@ -18,7 +18,7 @@ use slmguard_core::{
     alert::{Alert, ProcessInfo},
     baseline::{Baseline, Row},
     decode::{ClassNames, ClockOffset, decode},
-    observation::Scope,
+    observation::{Observation, Scope},
     recording::{Header, Member, Record},
     workload::mode_from,
 };
@@ -96,6 +96,15 @@ impl Default for Replay {
 impl Replay {
     /// Takes the next record, and hands over what was decided about it.
     pub fn take(&mut self, record: Record) -> Result<Vec<Decided>> {
+        self.watch(record, |_| {})
+    }
+
+    /// The same, and shows the observation before it is decided.
+    pub fn watch(
+        &mut self,
+        record: Record,
+        watcher: impl FnOnce(&Observation),
+    ) -> Result<Vec<Decided>> {
         match record {
             Record::Header(header) => {
                 self.hooks = header.hooks.iter().map(|name| hook_number(name)).collect();
@@ -147,7 +156,7 @@ impl Replay {
             }
             Record::Lost { events, .. } => self.totals.lost += events,
             Record::Event { bytes, id, process } => {
-                return Ok(self.event(bytes.0, id, process));
+                return Ok(self.event(bytes.0, id, process, watcher));
             }
         }
         Ok(vec![])
@@ -158,6 +167,7 @@ impl Replay {
         mut bytes: Vec<u8>,
         id: Option<String>,
         process: Option<Box<ProcessInfo>>,
+        watcher: impl FnOnce(&Observation),
     ) -> Vec<Decided> {
         // Versions may number their hooks differently; one that this version does not have has no
         // number here.
@@ -175,6 +185,7 @@ impl Replay {
             self.learned.push((observation.time, self.clock, bytes));
         }
         self.living.note(&observation);
+        watcher(&observation);
         let mut outline = self.state.observe(observation);
         // What is not said here is what is in the table: so the recorder decides what to say.
         let known = self

@@ -11,6 +11,7 @@ pub mod invariants;
 pub mod pattern;
 pub mod policy;
 pub mod sandbox;
+pub mod simulate;
 
 mod control;
 mod error;

@@ -240,6 +240,12 @@ impl Profile {
         profile
     }
 
+    /// What the kernel can be told of it, by role and phase.
+    pub fn rules(&self) -> impl Iterator<Item = ((Role, Phase), Rules)> {
+        let parts = self.parts.iter();
+        parts.filter_map(|part| Some((part.kind()?, part.rules())))
+    }
+
     /// Whether its list for a family is complete.
     pub fn covers(&self, family: Family) -> bool {
         self.families.iter().any(|name| name == family_name(family))

@@ -141,7 +141,7 @@ pub(super) fn import(global: &Global, options: &Import) -> Result<Exit, Failure>
 
 pub(super) fn diff(global: &Global, options: &Diff) -> Result<Exit, Failure> {
     let before = match &options.profile {
-        Some(path) => parse(path, &read(path)?)?,
+        Some(path) => profile_at(path)?,
         None => ask(global, &options.workload, "approved")?,
     };
     let learned = ask(global, &options.workload, "learned")?;
@@ -163,7 +163,12 @@ pub(super) fn diff(global: &Global, options: &Diff) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn ask(global: &Global, workload: &str, which: &str) -> Result<Profile, Failure> {
+/// The list that the daemon has: `learned` or `approved`.
+pub(in crate::cli) fn ask(
+    global: &Global,
+    workload: &str,
+    which: &str,
+) -> Result<Profile, Failure> {
     let answer: view::Profile = global
         .client()?
         .get(&format!("/v1/profile/{}/{which}", in_url(workload)?))?;
@@ -173,6 +178,11 @@ fn ask(global: &Global, workload: &str, which: &str) -> Result<Profile, Failure>
             format!("the daemon's answer: {e}; is it of another version?"),
         )
     })
+}
+
+/// The profile in a file.
+pub(in crate::cli) fn profile_at(path: &Path) -> Result<Profile, Failure> {
+    parse(path, &read(path)?)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -7,6 +7,8 @@ mod show;
 
 use clap::Subcommand;
 
+pub(super) use exchange::{ask, profile_at};
+
 use super::{Format, Global};
 use crate::exit::{Exit, Failure};
 
