@@ -129,7 +129,11 @@ fn what_cannot_be_refused_is_reported() {
     let query = at(0, looked_up);
     assert_eq!(one(&none(), &Operator::default(), query.clone()), told);
     assert_eq!(
-        one(&list(std::slice::from_ref(&query)), &Operator::default(), query),
+        one(
+            &list(std::slice::from_ref(&query)),
+            &Operator::default(),
+            query
+        ),
         None
     );
     let mut partial = none();
