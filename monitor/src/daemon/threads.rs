@@ -400,7 +400,6 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             engine.tell_flows(&mut told);
             engine.weigh_volumes();
         }
-
         if enrol.now() {
             let problem = engine.refresh_enrolment(cgroups).err();
             engine.problem(

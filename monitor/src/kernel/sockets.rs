@@ -242,37 +242,30 @@ fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
     }
 }
 
-fn option(fd: &OwnedFd, name: libc::c_int) -> Option<libc::c_int> {
-    let mut value: libc::c_int = 0;
-    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+/// An option of the socket itself, as its bytes.
+fn option_bytes<const N: usize>(fd: &OwnedFd, name: libc::c_int) -> Option<[u8; N]> {
+    let mut value = [0; N];
+    let mut length = N as libc::socklen_t;
     // SAFETY: value and length are ours and as large as they say.
     let r = unsafe {
         libc::getsockopt(
             fd.as_raw_fd(),
             libc::SOL_SOCKET,
             name,
-            (&raw mut value).cast(),
+            value.as_mut_ptr().cast(),
             &raw mut length,
         )
     };
     (r == 0).then_some(value)
 }
 
+fn option(fd: &OwnedFd, name: libc::c_int) -> Option<libc::c_int> {
+    option_bytes(fd, name).map(libc::c_int::from_ne_bytes)
+}
+
 /// An option of 64 bits.
 fn long_option(fd: &OwnedFd, name: libc::c_int) -> Option<u64> {
-    let mut value: u64 = 0;
-    let mut length = size_of::<u64>() as libc::socklen_t;
-    // SAFETY: value and length are ours and as large as they say.
-    let r = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            name,
-            (&raw mut value).cast(),
-            &raw mut length,
-        )
-    };
-    (r == 0).then_some(value)
+    option_bytes(fd, name).map(u64::from_ne_bytes)
 }
 
 #[cfg(test)]
