@@ -58,7 +58,10 @@ pub(super) fn run(options: &Options) -> Result<Exit, Failure> {
         Some(file) => Some(Comparison::with(file)?),
         None => None,
     };
-    let mut replay = Replay::default();
+    let mut replay = match options.accelerate {
+        Some(_) => Replay::keeping(),
+        None => Replay::default(),
+    };
     let result = decide(&options.recording, &mut replay, |decided| {
         if options.accelerate.is_some() {
             return Ok(());

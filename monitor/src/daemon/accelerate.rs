@@ -67,6 +67,15 @@ pub struct Outcome {
     pub lines: Vec<String>,
 }
 
+/// What an acceleration needs of a recording.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Events of workloads that learned when they happened: time, the clock by which they are
+    /// decoded, and their bytes.
+    pub(super) learned: Vec<(u64, ClockOffset, Vec<u8>)>,
+    pub(super) living: Living,
+}
+
 /// Processes that have not ended, with the last that was seen of each.
 #[derive(Debug, Default)]
 pub(super) struct Living(BTreeMap<ProcessKey, Observation>);
@@ -82,13 +91,14 @@ impl Living {
 }
 
 impl Replay {
-    /// Repeats what was learned, after everything was taken. Promotions are told as they come.
+    /// Repeats what was learned, after everything was taken by one that is [`Self::keeping`].
+    /// Promotions are told as they come.
     pub fn accelerate(
         &mut self,
         pace: &Pace,
         mut tell: impl FnMut(Promotion) -> Result<()>,
     ) -> Result<Vec<Outcome>> {
-        let learned = std::mem::take(&mut self.learned);
+        let Kept { learned, living } = self.kept.take().unwrap_or_default();
         let times = || learned.iter().map(|(time, ..)| *time);
         let (Some(first), Some(last)) = (times().min(), times().max()) else {
             bail!("nothing was learned in this recording: there is nothing to repeat");
@@ -103,7 +113,6 @@ impl Replay {
             );
         }
         self.learn_again();
-        let living = std::mem::take(&mut self.living);
         self.end(living);
         for workload in self.state.workloads.keys() {
             if let Some(lifecycle) = self.state.evidence.lifecycle_mut(workload) {
@@ -214,7 +223,7 @@ mod tests {
     const RECORDING: &str = include_str!("../../../tests/recordings/native.recording");
 
     fn taken() -> Replay {
-        let (mut reader, mut replay) = (Reader::default(), Replay::default());
+        let (mut reader, mut replay) = (Reader::default(), Replay::keeping());
         for line in RECORDING.split_inclusive('\n') {
             if let Some(record) = reader.line(line.as_bytes()).unwrap() {
                 replay.take(record).unwrap();

@@ -23,7 +23,7 @@ use slmguard_core::{
     workload::mode_from,
 };
 
-use super::{accelerate::Living, state::State};
+use super::{accelerate::Kept, state::State};
 use crate::{
     api::view,
     enrich::process::ProcessTable,
@@ -71,10 +71,8 @@ pub struct Replay {
     known: Vec<Row>,
     pub(super) state: State,
     totals: Totals,
-    /// Events of workloads that learned when they happened: time, the clock by which they are
-    /// decoded, and their bytes.
-    pub(super) learned: Vec<(u64, ClockOffset, Vec<u8>)>,
-    pub(super) living: Living,
+    /// What can be lived through again; only where that is wanted.
+    pub(super) kept: Option<Kept>,
 }
 
 impl Default for Replay {
@@ -87,13 +85,20 @@ impl Default for Replay {
             known: vec![],
             state: State::new(Baseline::default(), ProcessTable::told(), BTreeMap::new()),
             totals: Totals::default(),
-            learned: vec![],
-            living: Living::default(),
+            kept: None,
         }
     }
 }
 
 impl Replay {
+    /// One that can be accelerated: it keeps what is learned, which others need no memory for.
+    pub fn keeping() -> Self {
+        Self {
+            kept: Some(Kept::default()),
+            ..Self::default()
+        }
+    }
+
     /// Takes the next record, and hands over what was decided about it.
     pub fn take(&mut self, record: Record) -> Result<Vec<Decided>> {
         self.watch(record, |_| {})
@@ -181,10 +186,13 @@ impl Replay {
             return vec![];
         };
         self.totals.events += 1;
-        if self.state.mode(&observation.scope.workload) == Some(Mode::Learn) {
-            self.learned.push((observation.time, self.clock, bytes));
+        let learns = self.state.mode(&observation.scope.workload) == Some(Mode::Learn);
+        if let Some(kept) = &mut self.kept {
+            if learns {
+                kept.learned.push((observation.time, self.clock, bytes));
+            }
+            kept.living.note(&observation);
         }
-        self.living.note(&observation);
         watcher(&observation);
         let mut outline = self.state.observe(observation);
         // What is not said here is what is in the table: so the recorder decides what to say.
