@@ -15,7 +15,7 @@ use super::{
     engine::{Engine, NewAlert},
     state::{Outline, State},
 };
-use crate::store::Store;
+use crate::store::{Ledger as Kind, Store};
 
 impl State {
     /// The mode of the destinations of a scope.
@@ -88,7 +88,9 @@ impl Engine {
             let body = serde_json::to_string(row).unwrap_or_default();
             (row.workload.clone(), body)
         });
-        let saved = self.store.save_volumes(&bodies.collect::<Vec<_>>());
+        let saved = self
+            .store
+            .save_ledger(Kind::Volume, &bodies.collect::<Vec<_>>());
         let text = |e| format!("the volumes cannot be saved: {e}");
         self.problem("volumes", saved.err().map(text));
     }
@@ -97,7 +99,7 @@ impl Engine {
 /// What the store has of volumes.
 pub(super) fn load(store: &Store, settings: Settings) -> anyhow::Result<Ledger> {
     let mut rows: Vec<Row> = vec![];
-    for (workload, body) in store.volumes()? {
+    for (workload, body) in store.ledger(Kind::Volume)? {
         let row = serde_json::from_str(&body)
             .map_err(|e| anyhow::anyhow!("the volumes of {workload} cannot be read: {e}"))?;
         rows.push(row);

@@ -158,7 +158,7 @@ impl Store {
         let what = sql("forget a baseline");
         let mut connection = self.connection();
         let transaction = connection.transaction().map_err(&what)?;
-        for table in ["baseline", "approved", "rejected", "evidence"] {
+        for table in ["baseline", "approved", "rejected", "ledger"] {
             transaction
                 .execute(
                     &format!("DELETE FROM {table} WHERE workload = ?1"),

@@ -153,6 +153,7 @@ impl Store {
             "DELETE FROM class WHERE workload = ?1",
             "DELETE FROM agent WHERE workload = ?1",
             "DELETE FROM baseline WHERE workload = ?1",
+            "DELETE FROM ledger WHERE workload = ?1",
         ] {
             transaction.execute(delete, [name]).map_err(&what)?;
         }

@@ -1,9 +1,13 @@
 //! Evidence about baselines, as text that this module does not read, and the number of the next
 //! episode.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::OptionalExtension;
 
-use super::{Result, Store, integer, sql, unsigned};
+use super::{
+    Result, Store, integer,
+    ledger::{self, Ledger},
+    sql, unsigned,
+};
 
 impl Store {
     /// Keeps the evidence of every workload, and nothing of others; all or none.
@@ -12,43 +16,26 @@ impl Store {
         let mut connection = self.connection();
         let transaction = connection.transaction().map_err(&what)?;
         transaction
-            .execute("DELETE FROM evidence", [])
-            .and_then(|_| {
-                transaction.execute(
-                    "INSERT OR REPLACE INTO episode VALUES (0, ?1)",
-                    [integer(next)],
-                )
-            })
+            .execute(
+                "INSERT OR REPLACE INTO episode VALUES (0, ?1)",
+                [integer(next)],
+            )
+            .and_then(|_| ledger::write(&transaction, Ledger::Evidence, bodies))
             .map_err(&what)?;
-        for (workload, body) in bodies {
-            transaction
-                .execute(
-                    "INSERT INTO evidence VALUES (?1, ?2)",
-                    params![workload, body],
-                )
-                .map_err(&what)?;
-        }
         transaction.commit().map_err(&what)
     }
 
     /// The number of the next episode, and the evidence by workload.
     pub fn evidence(&self) -> Result<(u64, Vec<(String, String)>)> {
         let what = sql("read the evidence");
-        let connection = self.connection();
-        let next = connection
+        let next = self
+            .connection()
             .query_row("SELECT next FROM episode", [], |row| {
                 row.get(0).map(unsigned)
             })
             .optional()
-            .map_err(&what)?;
-        let mut statement = connection
-            .prepare_cached("SELECT workload, body FROM evidence ORDER BY workload")
-            .map_err(&what)?;
-        let rows = statement
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(&what)?;
-        let bodies = rows.collect::<Result<_, _>>().map_err(what)?;
-        Ok((next.unwrap_or(0), bodies))
+            .map_err(what)?;
+        Ok((next.unwrap_or(0), self.ledger(Ledger::Evidence)?))
     }
 }
 

@@ -10,9 +10,9 @@ mod baseline;
 mod damage;
 mod detected;
 mod evidence;
+mod ledger;
 mod outbox;
 mod schema;
-mod volume;
 mod wal;
 mod workload;
 
@@ -31,6 +31,7 @@ use std::{
 pub use approved::{ApprovedRow, Rejected};
 pub use audit::AuditEntry;
 pub use detected::{AgentRow, DetectedRow};
+pub use ledger::Ledger;
 pub use outbox::{KEPT as KEPT_ALERTS, Pending, StoredAlert};
 use rusqlite::Connection;
 pub use workload::{Basis, ClassRow, WorkloadState};

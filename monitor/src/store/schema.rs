@@ -103,6 +103,18 @@ const STEPS: &[&str] = &[
         body     TEXT NOT NULL
     );
 ",
+    "
+    CREATE TABLE ledger (
+        kind     TEXT NOT NULL,
+        workload TEXT NOT NULL,
+        body     TEXT NOT NULL,
+        PRIMARY KEY (kind, workload)
+    ) WITHOUT ROWID;
+    INSERT INTO ledger SELECT 'evidence', workload, body FROM evidence;
+    INSERT INTO ledger SELECT 'volume', workload, body FROM volume;
+    DROP TABLE evidence;
+    DROP TABLE volume;
+",
 ];
 
 /// The schema that this version writes.
@@ -180,6 +192,32 @@ mod tests {
         assert!(error.to_string().contains("--reset-state"), "{error}");
         bump(LATEST);
         Store::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn what_older_tables_held_is_in_the_newer_ones() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for step in &STEPS[..4] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection
+            .execute_batch(
+                "CREATE TABLE schema (version INTEGER NOT NULL);
+                 INSERT INTO schema VALUES (4);
+                 INSERT INTO evidence VALUES ('a', 'one');
+                 INSERT INTO volume VALUES ('a', 'two');",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let body = |kind: &str| -> String {
+            let of = "SELECT body FROM ledger WHERE kind = ?1 AND workload = 'a'";
+            connection.query_row(of, [kind], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(
+            (body("evidence"), body("volume")),
+            ("one".into(), "two".into())
+        );
+        assert_eq!(version(&connection).unwrap(), Some(LATEST));
     }
 
     #[test]
