@@ -95,6 +95,9 @@ fn matches(pattern: &PathPattern, path: &[&[u8]], other_process: bool) -> bool {
                 (0..=path.len()).any(|skip| from(more, &path[skip..], sees_self))
             }
             (_, []) => false,
+            ([Component::Class(form), more @ ..], [name, rest @ ..]) => {
+                form.matches(name) && from(more, rest, sees_self)
+            }
             ([Component::Star, more @ ..], [name, rest @ ..]) => {
                 (sees_self || *name != b"self") && from(more, rest, sees_self)
             }

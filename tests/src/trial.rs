@@ -355,6 +355,15 @@ pub fn program_of(pid: i32) -> Result<usize> {
     usize::from_str_radix(start, 16).with_context(|| format!("no mappings: {maps}"))
 }
 
+/// The form under which a file that is read is learned.
+pub fn read_form(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+
+    use slmguard_core::baseline::paths::{Access, forms};
+    let forms = forms(Access::Read, path.as_os_str().as_bytes());
+    forms.map_or_else(|| text(path), |forms| forms.form)
+}
+
 /// The path as a string.
 pub fn text(path: &Path) -> String {
     path.display().to_string()

@@ -59,6 +59,40 @@ fn a_file_outside_the_policy_stays_closed() -> Result<()> {
 }
 
 #[test]
+fn a_file_of_a_known_kind_is_open_and_another_name_in_its_folder_is_told() -> Result<()> {
+    let trial = Trial::guarded(Setup::tool())?;
+    let request = |n: u32| format!("queue/req-{n:08x}-4f50-6172-8394-a5b6c7d8e9f0.json");
+    let [first, second] = [1, 2].map(|n| trial.file(&request(n), SECRET));
+    let (first, second) = (first?, second?);
+    let (beside, elsewhere) = (
+        trial.file("queue/notes.json", SECRET)?,
+        trial.file("other/notes.json", SECRET)?,
+    );
+    trial.learn_and_enforce(&[Order::Read(first)])?;
+    let mut probe = trial.member()?;
+    let read = Fate::Done(SECRET.into());
+    assert_eq!(probe.ask(&Order::Read(second.clone()))?, read);
+    // Detected, not prevented: the kernel compares whole names.
+    assert_eq!(probe.ask(&Order::Read(beside.clone()))?, read);
+    let alert = trial.alert("open", &text(&beside))?;
+    assert_eq!(alert["verdict"], "audited");
+    // Prevented: no class of names is allowed there.
+    assert_eq!(
+        probe.ask(&Order::Read(elsewhere.clone()))?,
+        trial.undeniable(Fate::SHOT)?
+    );
+    trial.alert("open", &text(&elsewhere))?;
+    let alerts = trial.daemon()?.alerts()?;
+    let about = text(&second);
+    assert!(
+        alerts
+            .iter()
+            .all(|alert| alert["subject"] != about.as_str())
+    );
+    Ok(())
+}
+
+#[test]
 fn a_file_that_is_known_for_reading_is_not_written() -> Result<()> {
     let trial = Trial::guarded(Setup::tool())?;
     let (read, written) = (trial.file("read", SECRET)?, trial.file("written", SECRET)?);

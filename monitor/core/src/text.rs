@@ -3,7 +3,8 @@
 //!
 //! **Text form of a path**, shared by subjects, rules, baselines and alerts: components separated by
 //! `/`, each [`escape`]d; a component that is `*` stands for any one component, `**` for any number
-//! of them. An asterisk that really is in a file's name is written `\\x2a`
+//! of them; a word in braces stands for a class of names ([`crate::baseline::paths::token`]). An
+//! asterisk or a brace that really is in a file's name is written `\\x2a`, `\\x7b`, `\\x7d`
 //! ([`escape_component`]), so that no file can be called like a wildcard.
 
 use std::fmt::Write;
@@ -82,10 +83,24 @@ pub fn unescape(text: &str) -> Vec<u8> {
     out
 }
 
-/// [`escape`] for a component of a path: an asterisk becomes `\x2a`, because a bare one is a
-/// wildcard. Reversible with [`unescape`].
+/// [`escape`] for a component of a path: an asterisk becomes `\x2a` and braces `\x7b` and `\x7d`,
+/// because bare ones are wildcards. Reversible with [`unescape`].
 pub fn escape_component(name: &[u8]) -> String {
-    escape(name).replace('*', "\\x2a")
+    let mut out = String::with_capacity(name.len());
+    for part in name.chunk_by(|a, b| !is_wild(*a) && !is_wild(*b)) {
+        match part {
+            b"*" => out.push_str("\\x2a"),
+            b"{" => out.push_str("\\x7b"),
+            b"}" => out.push_str("\\x7d"),
+            part => out.push_str(&escape(part)),
+        }
+    }
+    out
+}
+
+/// Whether a byte means something in the text form of a path.
+fn is_wild(byte: u8) -> bool {
+    matches!(byte, b'*' | b'{' | b'}')
 }
 
 /// The components of a path, from the root; empty ones do not count.

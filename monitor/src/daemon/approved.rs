@@ -7,7 +7,7 @@ use std::{
 
 use monitor_common::class::{Family, Mode};
 use slmguard_core::{
-    baseline::Baseline,
+    baseline::{Baseline, subject},
     config::Rules,
     decide::Modes,
     observation::Scope,
@@ -51,6 +51,11 @@ impl Approved {
         }
     }
 
+    /// The list, as policies are made of it.
+    pub(super) fn baseline(&self) -> &Baseline {
+        &self.baseline
+    }
+
     /// Puts another list in the place of this one.
     pub(super) fn replace(&mut self, workload: &str, profile: Profile) {
         self.baseline = profile.to_baseline(workload);
@@ -86,7 +91,7 @@ impl Approved {
 
 impl State {
     /// The list that a workload is held to in `mode`: none while it learns.
-    fn in_force(&self, workload: &str, mode: Mode) -> Option<&Approved> {
+    pub(super) fn in_force(&self, workload: &str, mode: Mode) -> Option<&Approved> {
         let approved = self.approved.get(workload)?;
         let holds = mode != Mode::Learn || self.is_auto(workload);
         (approved.active && holds).then_some(approved)
@@ -142,6 +147,10 @@ impl State {
                 // Looking a name up cannot be refused yet: it is told.
                 Family::Name => continue,
             };
+            // A class cannot be forbidden: it is not learned, and no list has it any more.
+            if subject::is_class(subject) {
+                continue;
+            }
             list.push(subject.clone());
         }
         rules

@@ -32,7 +32,7 @@ use super::{
     discovery::{self, AgentState, Discovery},
     evidence,
     guard::Guard,
-    modes,
+    modes, paths,
     random::AlertIds,
     recorder::Raw,
     state::{Outline, State},
@@ -158,6 +158,9 @@ impl Engine {
         let settings = config.volume.settings();
         let settings = settings.map_err(|(key, message)| anyhow::anyhow!("{key}: {message}"))?;
         state.volumes = volumes::load(&store, settings)?;
+        state.paths = paths::load(&store)?;
+        let rules = config.workloads.iter();
+        state.allow = rules.map(|w| (w.name.clone(), w.allow.clone())).collect();
         let engine = Self {
             classes,
             store,

@@ -3,11 +3,14 @@
 
 use monitor_common::class::{Family, Mode};
 use slmguard_core::{
-    baseline::evidence::{
-        Evidence, Noted, WorkloadRow,
-        episode::Attribution,
-        forecast::When,
-        promotion::{self, Setting, Standing, State as Earned},
+    baseline::{
+        evidence::{
+            Evidence, Noted, WorkloadRow,
+            episode::Attribution,
+            forecast::When,
+            promotion::{self, Setting, Standing, State as Earned},
+        },
+        subject::learned_as,
     },
     decide::Modes,
     observation::{Observation, Scope},
@@ -35,12 +38,14 @@ impl State {
         let Some(attribution) = attribution else {
             return true;
         };
-        let subject = seen.subject();
         for family in seen.families() {
-            // What a rule of the operator allows, or enrolment, was not learned.
-            if !is_new && self.baseline.get(&seen.scope, family, &subject).is_none() {
-                continue;
-            }
+            let known = self.baseline.known_as(&seen.scope, family, &seen.fact);
+            let subject = match known {
+                Some(subject) => subject,
+                // What a rule of the operator allows, or enrolment, was not learned.
+                None if !is_new => continue,
+                None => learned_as(family, &seen.fact),
+            };
             let noted = self
                 .evidence
                 .note(&seen.scope, family, &subject, attribution, seen.time);

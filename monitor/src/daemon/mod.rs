@@ -20,6 +20,7 @@ mod launch;
 mod membership;
 mod modes;
 mod notify;
+mod paths;
 mod publish;
 pub mod random;
 mod recorder;

@@ -12,9 +12,11 @@ use slmguard_core::{
     baseline::{
         Baseline, Row,
         evidence::{Evidence, episode::Attribution},
+        subject::learned_as,
         volume::ledger::Ledger,
     },
-    decide::{decide, name_it},
+    config::Rules,
+    decide::name_it,
     decision::{Decision, Outcome},
     names::NameTable,
     observation::{Fact, Observation, Scope},
@@ -25,6 +27,7 @@ use slmguard_core::{
 
 use super::{
     approved::Approved,
+    paths::Paths,
     recorder::{self, Recorder},
 };
 use crate::{
@@ -74,6 +77,10 @@ pub struct State {
     pub(super) rejected: BTreeSet<Rejected>,
     /// How complete what was learned is.
     pub(super) evidence: Evidence,
+    /// On which days they used which files.
+    pub(super) paths: Paths,
+    /// What operators allow, by workload.
+    pub(super) allow: BTreeMap<String, Rules>,
     /// How much they carry where.
     pub(super) volumes: Ledger,
     /// Names that workloads were given addresses for.
@@ -168,6 +175,8 @@ impl State {
             approved: BTreeMap::new(),
             rejected: BTreeSet::new(),
             evidence: Evidence::new(0, 0),
+            paths: Paths::default(),
+            allow: BTreeMap::new(),
             volumes: Ledger::default(),
             names: NameTable::default(),
             processes,
@@ -199,7 +208,7 @@ impl State {
         }
         let attribution = self.evidence.observe(&observation);
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
-        let mut decision = decide(observation, &self.baseline);
+        let mut decision = self.judge(observation);
         self.name(&mut decision);
         self.learn(&decision, attribution.as_ref());
         Outline {
@@ -243,14 +252,17 @@ impl State {
         if learns || seen.verdict == Verdict::Known {
             self.absorb(seen, attribution, learns);
         } else if seen.verdict.is_adverse() && !seen.invariant {
-            let subject = seen.subject();
             for family in seen.families() {
+                let subject = learned_as(family, &seen.fact);
                 self.would_block(seen, family, &subject);
             }
         }
     }
 
     fn absorb(&mut self, seen: &Observation, attribution: Option<&Attribution>, is_new: bool) {
+        if is_new && self.is_rejected(seen) {
+            return;
+        }
         // Without room for evidence nothing is learned: what nobody weighed must not be enforced.
         if !self.weigh(seen, attribution, is_new) && is_new {
             return;
@@ -258,11 +270,10 @@ impl State {
         if self.baseline.absorb(seen) {
             self.learned.insert(seen.scope.clone());
         }
-        let subject = seen.subject();
+        self.follow_paths(seen);
         for family in seen.families() {
-            if self.baseline.get(&seen.scope, family, &subject).is_some() {
-                self.dirty
-                    .insert((seen.scope.clone(), family, subject.clone()));
+            if let Some(subject) = self.baseline.known_as(&seen.scope, family, &seen.fact) {
+                self.dirty.insert((seen.scope.clone(), family, subject));
             }
         }
     }

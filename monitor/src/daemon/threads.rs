@@ -166,6 +166,7 @@ impl Threads {
         }
         engine.save_evidence();
         engine.save_volumes();
+        engine.save_paths();
         self.stop_sink.store(true, Ordering::Relaxed);
         if let Some(bell) = engine.sink_bell.get() {
             let _ = bell.try_send(());
@@ -416,8 +417,10 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
         if keep.now() {
             engine.save_evidence();
             engine.save_volumes();
+            engine.save_paths();
         }
         if publish.now() {
+            engine.weigh_paths();
             engine.publish_learned();
         }
         engine.read_counters(&mut counts);

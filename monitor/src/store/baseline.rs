@@ -1,9 +1,12 @@
 //! Rows of the baseline, as the pure core writes and reads them.
 
 use rusqlite::params;
-use slmguard_core::baseline::Row;
+use slmguard_core::{
+    baseline::Row,
+    workload::{family_name, phase_name, role_name},
+};
 
-use super::{Result, Store, integer, sql, unsigned};
+use super::{Rejected, Result, Store, integer, sql, unsigned};
 
 impl Store {
     /// Writes rows, all or none. A row that is there already is replaced.
@@ -37,6 +40,29 @@ impl Store {
                     ])
                     .map_err(&what)?;
             }
+        }
+        transaction.commit().map_err(&what)
+    }
+
+    /// Takes subjects out, all or none; what is not there is no error.
+    pub fn forget_subjects(&self, subjects: &[Rejected]) -> Result<()> {
+        let what = sql("take names out of the baseline");
+        let mut connection = self.connection();
+        let transaction = connection.transaction().map_err(&what)?;
+        for (scope, family, subject) in subjects {
+            transaction
+                .execute(
+                    "DELETE FROM baseline WHERE workload = ?1 AND role = ?2 AND phase = ?3
+                     AND family = ?4 AND subject = ?5",
+                    params![
+                        scope.workload,
+                        role_name(scope.role),
+                        phase_name(scope.phase),
+                        family_name(*family),
+                        subject
+                    ],
+                )
+                .map_err(&what)?;
         }
         transaction.commit().map_err(&what)
     }

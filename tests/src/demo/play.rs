@@ -18,6 +18,7 @@ use crate::daemon::Daemon;
 use crate::recording::Recording;
 use crate::scene::Scene;
 use crate::script::{Attack, BENIGN};
+use crate::trial::read_form;
 
 /// How often each kind of benign request is learned, before and after a
 /// restart of server and agent.
@@ -316,7 +317,7 @@ impl<'a> Play<'a> {
 
 /// Waits until what the benign requests need is in the baseline; counts it.
 fn baseline(daemon: &Daemon, scene: &Scene) -> Result<String> {
-    let notes = scene.script.notes.display().to_string();
+    let notes = read_form(&scene.script.notes);
     for (family, subject) in [
         ("destination", "10.77.0.10:80/tcp"),
         ("destination", "10.77.0.20:8125/udp"),

@@ -10,6 +10,7 @@ pub mod destinations;
 pub mod evidence;
 pub mod lineage;
 pub mod order;
+pub mod subject;
 pub mod volume;
 
 mod nearest;
@@ -84,9 +85,9 @@ pub fn is_learnable(observation: &Observation) -> bool {
             if UNLEARNABLE_FACILITIES & facility.bit() != 0)
         && observation.fact.file().is_none_or(FileAccess::is_whole)
         && {
-            let subject = observation.subject();
             let families = observation.families();
-            families.into_iter().all(|f| is_rule(f, &subject))
+            let subject = |family| subject::learned_as(family, &observation.fact);
+            families.into_iter().all(|f| is_rule(f, &subject(f)))
         }
 }
 
@@ -99,9 +100,11 @@ impl Baseline {
         if !learnable && !known {
             return false;
         }
-        let subject = observation.subject();
         let mut added = false;
         for family in observation.families() {
+            let fact = &observation.fact;
+            let known = self.known_as(&observation.scope, family, fact);
+            let subject = known.unwrap_or_else(|| subject::learned_as(family, fact));
             if let Some(entry) = self.entry_mut(&observation.scope, family, &subject) {
                 entry.count = entry.count.saturating_add(observation.count);
                 entry.first_seen = entry.first_seen.min(observation.time);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Baseline, Entry};
 use crate::{
+    decide::policy::is_rule,
     observation::Scope,
     workload::{family_from, family_name, phase_from, phase_name, role_from, role_name},
 };
@@ -84,8 +85,13 @@ impl Baseline {
                 role,
                 phase,
             };
-            baseline.remove(&scope, family, &row.subject);
-            baseline.add(&scope, family, &row.subject, entry);
+            // Before classes there were, a brace stood for itself.
+            let subject = match is_rule(family, &row.subject) {
+                true => row.subject,
+                false => row.subject.replace('{', "\\x7b").replace('}', "\\x7d"),
+            };
+            baseline.remove(&scope, family, &subject);
+            baseline.add(&scope, family, &subject, entry);
         }
         Ok(baseline)
     }

@@ -140,7 +140,7 @@ fn process_events_are_never_learned() {
 fn a_flood_of_subjects_is_refused_and_counted() {
     let mut baseline = Baseline::default();
     for i in 0..MAX_SUBJECTS + 3 {
-        baseline.absorb(&seen(open(&format!("/tmp/{i}"), READ), Verdict::New));
+        baseline.absorb(&seen(open(&format!("/etc/conf/{i}"), READ), Verdict::New));
     }
     assert_eq!(
         (baseline.len(&scope(), Family::Read), baseline.refused()),

@@ -260,9 +260,8 @@ impl<'p> Builder<'p> {
                 (pattern, Some(Component::Star), _) if pattern.other_process => {
                     edges |= HAS_STAR | HAS_LITERAL;
                 }
-                (_, Some(Component::Star), _) | (_, Some(Component::Rest), false) => {
-                    edges |= HAS_STAR
-                }
+                (_, Some(Component::Star | Component::Class(_)), _)
+                | (_, Some(Component::Rest), false) => edges |= HAS_STAR,
                 (_, Some(Component::Rest), true) => {}
             }
         }
@@ -285,7 +284,7 @@ impl<'p> Builder<'p> {
                 (pattern, Some(Component::Star), _) if pattern.other_process => {
                     not_self.push(position + 1)
                 }
-                (_, Some(Component::Star), _) => out.star.push(position + 1),
+                (_, Some(Component::Star | Component::Class(_)), _) => out.star.push(position + 1),
                 (_, Some(Component::Rest), false) => out.star.push(*position),
                 _ => {}
             }

@@ -32,7 +32,7 @@ fn matches(pattern: &[Component], path: &[&[u8]], sees_self: bool) -> bool {
             (0..=path.len()).any(|skip| matches(more, &path[skip..], sees_self))
         }
         (_, []) => false,
-        ([Component::Star, more @ ..], [name, rest @ ..]) => {
+        ([Component::Star | Component::Class(_), more @ ..], [name, rest @ ..]) => {
             (sees_self || *name != b"self") && matches(more, rest, sees_self)
         }
         ([Component::Literal(literal), more @ ..], [name, rest @ ..]) => {

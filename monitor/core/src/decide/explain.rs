@@ -67,6 +67,31 @@ pub fn decide(observation: Observation, baseline: &Baseline) -> Decision {
     }
 }
 
+/// What is made of something that the kernel let through only because it compares whole names: a
+/// class of names is allowed in that folder, and this is not one of them. `mode` is that of its
+/// family, not learn.
+pub fn decide_widened(mut observation: Observation, mode: Mode, baseline: &Baseline) -> Decision {
+    observation.verdict = match mode {
+        Mode::Enforce => Verdict::Audited,
+        Mode::Learn | Mode::Monitor => Verdict::WouldBlock,
+    };
+    observation.mode = mode;
+    let unknown = unknown_families(&observation, baseline);
+    Decision {
+        outcome: Outcome::Alert,
+        reasons: vec![
+            what(&observation),
+            known_instead(&observation, baseline, &unknown),
+            "It was let through: a class of names is allowed in that folder, the kernel compares whole names only, and this name is not of the class."
+                .into(),
+            how_to_allow(&observation, &unknown),
+        ],
+        name: None,
+        nearest: nearest(&observation, baseline),
+        observation,
+    }
+}
+
 /// Says what name the address of an observation goes by: `names` are those that its workload was
 /// given the address for. A server name that is not among them is a reason of its own.
 pub fn name_it(decision: &mut Decision, names: &[&str]) {
@@ -254,12 +279,11 @@ fn effect(seen: &Observation) -> String {
 /// Families of the observation in which its subject is not known; all of them if it is known in
 /// every one by now.
 fn unknown_families(seen: &Observation, baseline: &Baseline) -> Vec<Family> {
-    let subject = seen.subject();
     let families = seen.families();
     let unknown: Vec<_> = families
         .iter()
         .copied()
-        .filter(|family| baseline.get(&seen.scope, *family, &subject).is_none())
+        .filter(|family| !is_known(seen, *family, baseline))
         .collect();
     if unknown.is_empty() {
         families
@@ -268,11 +292,14 @@ fn unknown_families(seen: &Observation, baseline: &Baseline) -> Vec<Family> {
     }
 }
 
+fn is_known(seen: &Observation, family: Family, baseline: &Baseline) -> bool {
+    baseline.known_as(&seen.scope, family, &seen.fact).is_some()
+}
+
 fn known_instead(seen: &Observation, baseline: &Baseline, unknown: &[Family]) -> String {
-    let subject = seen.subject();
     if unknown
         .iter()
-        .all(|family| baseline.get(&seen.scope, *family, &subject).is_some())
+        .all(|family| is_known(seen, *family, baseline))
     {
         return "It has been learned meanwhile, but was not in the policy that decided.".into();
     }

@@ -41,8 +41,7 @@ pub fn judge_found(
     if forbidden {
         return (Verdict::Audited, true);
     }
-    let subject = fact.subject();
-    let learned = |family| baseline.get(scope, family, &subject).is_some();
+    let learned = |family| baseline.known_as(scope, family, fact).is_some();
     let known = match fact.inner() {
         Fact::Connect(endpoint) => {
             fact.families().into_iter().all(learned) || reaches(&allow.connect, endpoint)

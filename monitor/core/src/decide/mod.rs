@@ -21,6 +21,6 @@ mod volume;
 
 pub use control::{Modes, Undeniable, control};
 pub use error::CompileError;
-pub use explain::{decide, name_it};
+pub use explain::{decide, decide_widened, name_it};
 pub use found::judge_found;
 pub use volume::volume;

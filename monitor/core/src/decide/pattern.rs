@@ -2,13 +2,18 @@
 //!
 //! The text form is that of [`crate::text`]. A component is a name, `*` (any one component) or `**`
 //! (any number of them; at the end: one or more, so that `/a/**` is everything strictly below
-//! `/a`). A wildcard inside a component (`*.so`) cannot be had: the kernel compares whole names.
+//! `/a`). A wildcard inside a component (`*.so`) cannot be had: the kernel compares whole names. A
+//! component with a class in it (`req-{uuid}.json`) can, where something is allowed: the kernel takes
+//! it for `*`, and what it lets through that is of another class is told ([`PathPattern::widened`]).
 
 use std::fmt;
 
 use monitor_common::limits::MAX_DEPTH;
 
-use crate::text;
+use crate::{
+    baseline::paths::token::{NameError, NamePattern},
+    text,
+};
 
 /// One component of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +22,8 @@ pub enum Component {
     Literal(Vec<u8>),
     /// Any one name.
     Star,
+    /// Any one name of a form; `*` to the kernel.
+    Class(NamePattern),
     /// Any number of names; at the end of a pattern at least one.
     Rest,
 }
@@ -58,6 +65,15 @@ pub enum PatternError {
     /// Deeper than the kernel looks.
     #[error("has more than {MAX_DEPTH} components")]
     TooDeep,
+    /// Braces that are no class, or hold what no name can be.
+    #[error(transparent)]
+    Class(#[from] NameError),
+    /// A class where something is forbidden.
+    #[error(
+        "`{0}` stands for a class of names, which can be allowed but not forbidden: the kernel \
+         compares whole names; forbid the folder, or write `*`"
+    )]
+    Forbidden(String),
 }
 
 impl PathPattern {
@@ -78,6 +94,20 @@ impl PathPattern {
             components,
             permissions,
             other_process: false,
+        })
+    }
+
+    /// What the kernel makes of it: `*` for every class. `None` if there is none, so that the kernel
+    /// sees it as it is.
+    pub fn widened(&self) -> Option<Self> {
+        let wider = |component: &Component| match component {
+            Component::Class(_) => Component::Star,
+            component => component.clone(),
+        };
+        let is_class = |component: &Component| matches!(component, Component::Class(_));
+        self.components.iter().any(is_class).then(|| Self {
+            components: self.components.iter().map(wider).collect(),
+            ..*self
         })
     }
 
@@ -117,6 +147,7 @@ impl PathPattern {
                 match component {
                     Component::Literal(literal) => next[i + 1] |= literal == name,
                     Component::Star => next[i + 1] |= !(self.other_process && *name == b"self"),
+                    Component::Class(form) => next[i + 1] |= form.matches(name),
                     Component::Rest if i + 1 == end => {
                         next[i] = true;
                         next[end] = true;
@@ -158,6 +189,13 @@ fn component(text: &str) -> Result<Component, PatternError> {
         _ if text.contains('*') => return Err(PatternError::PartialWildcard(text.into())),
         _ => {}
     }
+    // `\u{…}` is an escape and no class.
+    if text.contains(['{', '}']) {
+        let form: NamePattern = text.parse()?;
+        if form.as_literal().is_none() {
+            return Ok(Component::Class(form));
+        }
+    }
     let name = text::unescape(text);
     if name.is_empty() || name.len() > 255 || name.iter().any(|b| matches!(b, 0 | b'/')) {
         return Err(PatternError::ImpossibleName(text.into()));
@@ -177,6 +215,7 @@ impl fmt::Display for PathPattern {
         self.components.iter().try_for_each(|c| match c {
             Component::Literal(name) => write!(f, "/{}", text::escape_component(name)),
             Component::Star => f.write_str("/*"),
+            Component::Class(form) => write!(f, "/{form}"),
             Component::Rest => f.write_str("/**"),
         })
     }

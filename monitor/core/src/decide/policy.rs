@@ -21,7 +21,7 @@ use super::{
     automaton::{Automaton, compile},
     endpoint_rule::EndpointRule,
     invariants::invariant_paths,
-    pattern::{Component, PathPattern},
+    pattern::{Component, PathPattern, PatternError},
 };
 use crate::{baseline::Baseline, config::Rules, observation::Scope, text};
 
@@ -123,7 +123,10 @@ pub fn compile_policy(inputs: &PolicyInputs) -> Result<PolicyImage, CompileError
         return Err(CompileError::ReservedPolicy(policy));
     }
     let mut allowed = Rulebook::default();
-    let mut denied = Rulebook::default();
+    let mut denied = Rulebook {
+        denies: true,
+        ..Rulebook::default()
+    };
     for (family, subject, _) in inputs.baseline.entries(inputs.scope) {
         allowed.learned(family, subject)?;
     }
@@ -220,6 +223,8 @@ const EDGES_IN_ANY_CASE: usize = 4096;
 /// Rules of one kind, merged: the same path under several families is one pattern.
 #[derive(Default)]
 struct Rulebook {
+    /// What is in it is forbidden.
+    denies: bool,
     endpoints: BTreeSet<EndpointRule>,
     listen: BTreeSet<EndpointRule>,
     /// Abstract unix sockets, raw bytes.
@@ -313,6 +318,12 @@ impl Rulebook {
             rule: rule.into(),
             reason,
         })?;
+        if self.denies && parsed.widened().is_some() {
+            return Err(CompileError::Path {
+                rule: rule.into(),
+                reason: PatternError::Forbidden(rule.into()),
+            });
+        }
         *self.paths.entry(parsed.components).or_default() |= permission;
         Ok(())
     }

@@ -185,6 +185,24 @@ impl Book {
             .extend(rules.filter_map(|rule| PathPattern::parse(rule, permission).ok()));
     }
 
+    /// Whether the kernel lets it through for a class of names that it is not of.
+    fn widens_to(&self, family: Family, fact: &Fact) -> bool {
+        let permission = match family {
+            Family::Read => READ,
+            Family::Write => WRITE,
+            _ => return false,
+        };
+        fact.file().is_some_and(|file| {
+            let path: Vec<&[u8]> = text::components(&file.name).collect();
+            let of_that_kind = self
+                .paths
+                .iter()
+                .filter(|p| p.permissions & permission != 0);
+            let mut wider = of_that_kind.filter_map(PathPattern::widened);
+            wider.any(|pattern| pattern.matches(&path, false))
+        })
+    }
+
     /// Whether a rule of that family is about what was done.
     fn has(&self, family: Family, fact: &Fact) -> bool {
         let permission = match family {
@@ -343,7 +361,9 @@ impl Simulation {
 
     fn effect(&self, seen: &Observation, family: Family, why: Why) -> Effect {
         let too_late = matches!(seen.fact, Fact::Found(_)) || family == Family::Name;
-        let told_only = why == Why::NotListed && !self.covered.contains(&family);
+        let listed = self.listed.get(&(seen.scope.role, seen.scope.phase));
+        let widened = listed.is_some_and(|book| book.widens_to(family, &seen.fact));
+        let told_only = why == Why::NotListed && (widened || !self.covered.contains(&family));
         if too_late || told_only {
             Effect::Reported
         } else {

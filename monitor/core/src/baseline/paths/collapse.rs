@@ -20,7 +20,7 @@ use super::{
     access::Access,
     days::Days,
     guard,
-    pattern::{self, Pattern},
+    pattern::Pattern,
     token::{self, NamePattern},
 };
 
@@ -137,7 +137,7 @@ fn set(access: Access, folder: &str, extension: &[u8]) -> Option<String> {
 /// Whether the guard lets a set be open: asked about a name of the set.
 fn may_be_open(access: Access, set: &str) -> bool {
     set.parse::<Pattern>().is_ok_and(|parsed| {
-        let path = pattern::sample(&parsed);
+        let path = parsed.sample();
         let path: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
         guard::guarded(access, &path).is_none()
     })

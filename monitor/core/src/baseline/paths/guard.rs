@@ -252,7 +252,7 @@ static INVARIANTS: LazyLock<BTreeMap<Vec<u8>, Vec<PathPattern>>> = LazyLock::new
     for pattern in invariant_paths() {
         let names = pattern.components.iter().filter_map(|c| match c {
             Component::Literal(name) => Some(name),
-            Component::Star | Component::Rest => None,
+            Component::Star | Component::Class(_) | Component::Rest => None,
         });
         // An invariant without any name would be about everything.
         let longest = names.max_by_key(|name| name.len());

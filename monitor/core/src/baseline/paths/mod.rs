@@ -150,7 +150,7 @@ impl PathModel {
         let parsed: Pattern = text
             .parse()
             .map_err(|error| EntryError::Pattern(text.into(), error))?;
-        let path = pattern::sample(&parsed);
+        let path = parsed.sample();
         let path: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
         let Form {
             text: now, guard, ..
@@ -272,6 +272,14 @@ impl PathModel {
         all
     }
 
+    /// The open sets, as text.
+    pub fn open(&self) -> impl Iterator<Item = (Access, &str)> {
+        let sets = self.open_sets();
+        Access::ALL
+            .into_iter()
+            .flat_map(move |access| sets[access as usize].iter().map(move |s| (access, &**s)))
+    }
+
     /// Every entry with its days, in a fixed order, for the store: [`Self::restore`] takes it.
     pub fn entries(&self) -> impl Iterator<Item = (Access, &str, Days)> {
         Access::ALL.into_iter().flat_map(|access| {
@@ -323,6 +331,31 @@ impl PathModel {
             })
         })
     }
+}
+
+/// What a path is known as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forms {
+    /// Its form, as text.
+    pub form: String,
+    /// Open sets that it may belong to, as text; none under the guard.
+    pub sets: Vec<String>,
+    /// Why nothing general may be learned about it, if so.
+    pub guard: Option<&'static str>,
+}
+
+/// The form of a path and the sets that it may belong to; `None` for one that cannot be learned.
+pub fn forms(access: Access, path: &[u8]) -> Option<Forms> {
+    let Form { text, guard, .. } = pattern::form(access, &pattern::whole(path)?);
+    let sets = match guard {
+        Some(_) => vec![],
+        None => collapse::sets_of(access, &text),
+    };
+    Some(Forms {
+        form: text,
+        sets,
+        guard,
+    })
 }
 
 fn bytes_of(text: &str) -> usize {

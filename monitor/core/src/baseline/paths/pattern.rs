@@ -46,6 +46,11 @@ impl Pattern {
         self.components.iter().any(|c| c.as_literal().is_none())
     }
 
+    /// The components of a path of this form, to ask about the form what is asked about paths.
+    pub fn sample(&self) -> Vec<Vec<u8>> {
+        self.components.iter().map(NamePattern::sample).collect()
+    }
+
     /// Whether a path, given as its components, is of this form. The guard has no say here: see
     /// [`super::PathModel::knows`].
     pub fn matches(&self, path: &[&[u8]]) -> bool {
@@ -187,11 +192,6 @@ fn hash_folders(path: &[&[u8]]) -> Vec<bool> {
             lexer::is_hex2(path[at]) && (pairs[at + 1] || NamePattern::of(path[at + 1]).is_hash());
     }
     pairs
-}
-
-/// A path of the form, to ask about the form what is asked about paths.
-pub(super) fn sample(pattern: &Pattern) -> Vec<Vec<u8>> {
-    pattern.components.iter().map(NamePattern::sample).collect()
 }
 
 #[cfg(test)]

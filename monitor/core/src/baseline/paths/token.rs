@@ -316,17 +316,7 @@ pub(in crate::baseline) fn write_literal(bytes: &[u8], out: &mut String) {
         out.extend(bytes.iter().map(|b| char::from(*b)));
         return;
     }
-    for part in bytes.chunk_by(|a, b| !is_brace(*a) && !is_brace(*b)) {
-        match part {
-            b"{" => out.push_str("\\x7b"),
-            b"}" => out.push_str("\\x7d"),
-            part => out.push_str(&text::escape_component(part)),
-        }
-    }
-}
-
-fn is_brace(byte: u8) -> bool {
-    matches!(byte, b'{' | b'}')
+    out.push_str(&text::escape_component(bytes));
 }
 
 impl fmt::Display for NamePattern {

@@ -30,6 +30,8 @@ pub const LEAST_LIMIT: u64 = super::budget::LEAST_BURST;
 /// How often a busy slot may exceed the limit, where the tail can be extrapolated.
 pub const RATE: f64 = 1e-4;
 /// A connector that was told for a burst is told again after so many nanoseconds, with a count.
+/// Memory of one connector, with its sketches.
+const TRACK_BYTES: usize = 5 * 1024;
 const QUIET: u64 = 3_600_000_000_000;
 /// A silence of more windows than this is not counted as silence: nobody may have watched.
 const LONGEST_GAP: u64 = cusum::LEAST;
@@ -225,6 +227,12 @@ impl Ledger {
     pub fn forget(&mut self, workload: &str) {
         self.scopes.retain(|scope, _| scope.workload != workload);
         self.refused.remove(workload);
+    }
+
+    /// Bytes that a workload's connectors take, about.
+    pub fn bytes(&self, workload: &str) -> usize {
+        let scopes = self.scopes.iter().filter(|(s, _)| s.workload == workload);
+        scopes.map(|(_, tracks)| tracks.len() * TRACK_BYTES).sum()
     }
 
     /// What is known of the connectors of a workload, in a fixed order.

@@ -53,7 +53,7 @@ impl<'a> Denied<'a> {
             let components = self.patterns[pattern];
             let to = match components.get(at) {
                 Some(Component::Literal(literal)) if literal == name => at + 1,
-                Some(Component::Star) => at + 1,
+                Some(Component::Star | Component::Class(_)) => at + 1,
                 Some(Component::Rest) if at + 1 == components.len() => at + 1,
                 Some(Component::Rest) => at,
                 _ => continue,

@@ -276,6 +276,11 @@ impl Planner<'_> {
                 }
             }
             Some(Component::Star) if last => self.star(rule, directory),
+            Some(Component::Class(form)) if last => {
+                let what = format!("any name in {}, not only {form}", shown(directory));
+                self.note(Difference::Wider, rule, what, Some(directory));
+                self.star(rule, directory);
+            }
             Some(Component::Rest) if last => self.below(rule, directory),
             Some(wildcard) => {
                 let deeper = *wildcard == Component::Rest;
@@ -286,6 +291,9 @@ impl Planner<'_> {
                     return;
                 }
                 for (name, kind) in self.children(directory) {
+                    if matches!(wildcard, Component::Class(form) if !form.matches(&name)) {
+                        continue;
+                    }
                     let path = join(directory, &name);
                     if kind == Kind::Directory && path != PROC {
                         self.expand(rule, if deeper { at } else { at + 1 }, &path, false);
