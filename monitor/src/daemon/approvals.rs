@@ -331,6 +331,7 @@ impl Engine {
         state.baseline.forget(workload);
         state.evidence.forget(workload);
         state.volumes.forget(workload);
+        state.calls.forget(workload);
         state.forget_unsaved(workload);
         state.approved.remove(workload);
         state

@@ -27,6 +27,7 @@ use slmguard_core::{
 use super::{
     approved,
     barrier::Barrier,
+    calls,
     classes::{Classes, scopes},
     clock,
     discovery::{self, AgentState, Discovery},
@@ -158,6 +159,7 @@ impl Engine {
         let settings = config.volume.settings();
         let settings = settings.map_err(|(key, message)| anyhow::anyhow!("{key}: {message}"))?;
         state.volumes = volumes::load(&store, settings)?;
+        state.calls = calls::load(&store)?;
         let engine = Self {
             classes,
             store,

@@ -11,6 +11,7 @@ use slmguard_core::{
     alert::{Alert, AlertContext, ProcessInfo},
     baseline::{
         Baseline, Row,
+        destinations::calls::Calls,
         evidence::{Evidence, episode::Attribution},
         volume::ledger::Ledger,
     },
@@ -76,6 +77,8 @@ pub struct State {
     pub(super) evidence: Evidence,
     /// How much they carry where.
     pub(super) volumes: Ledger,
+    /// What of their calls is usual.
+    pub(super) calls: Calls,
     /// Names that workloads were given addresses for.
     pub names: NameTable,
     /// Members.
@@ -169,6 +172,7 @@ impl State {
             rejected: BTreeSet::new(),
             evidence: Evidence::new(0, 0),
             volumes: Ledger::default(),
+            calls: Calls::default(),
             names: NameTable::default(),
             processes,
             workloads: workloads
@@ -197,6 +201,7 @@ impl State {
             self.volumes
                 .observe(&seen.scope, flow, seen.process, seen.time);
         }
+        self.observe_call(&observation);
         let attribution = self.evidence.observe(&observation);
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
         let mut decision = decide(observation, &self.baseline);
