@@ -69,6 +69,12 @@ impl Fact {
                     "expected": expected,
                 }),
             },
+            Self::Odd(call) => json!({
+                "what": call.what.word(),
+                "server_name": call.name,
+                "count": call.count,
+                "score": call.score,
+            }),
             Self::Found(fact) => json!({ "found": fact.kind() }),
             _ => return None,
         })

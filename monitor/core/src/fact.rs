@@ -13,6 +13,7 @@ use monitor_common::{
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::odd::{OddCall, Oddity};
 use crate::{
     observation::{ProcessKey, Scope},
     text,
@@ -131,6 +132,8 @@ pub enum Fact {
     Found(Box<Fact>),
     /// More was sent than is usual. Not seen by any hook: worked out from flows.
     Volume(Volume),
+    /// A call that is rare in a server. Not seen by any hook: worked out from calls and answers.
+    Odd(OddCall),
 }
 
 /// More bytes than a connector usually carries away.
@@ -365,6 +368,7 @@ impl Fact {
             Self::Facility { .. } => "facility",
             Self::Found(_) => "found",
             Self::Volume(_) => "volume",
+            Self::Odd(_) => "odd",
         }
     }
 
@@ -393,7 +397,8 @@ impl Fact {
             | Self::Answer { .. }
             | Self::Hello { .. }
             | Self::Map { .. }
-            | Self::Volume(_) => vec![],
+            | Self::Volume(_)
+            | Self::Odd(_) => vec![],
         }
     }
 
@@ -411,6 +416,7 @@ impl Fact {
             Self::Facility { facility, .. } => facility.name().into(),
             Self::Found(fact) => fact.subject(),
             Self::Volume(volume) => volume.connector.to_string(),
+            Self::Odd(call) => call.endpoint.to_string(),
             Self::Fork { .. } | Self::Exit { .. } | Self::Phase { .. } => String::new(),
         }
     }
@@ -428,6 +434,7 @@ impl Fact {
                 connector: Connector::Out(endpoint),
                 ..
             }) => Some(endpoint.address),
+            Self::Odd(call) => Some(call.endpoint.address),
             _ => None,
         }
     }

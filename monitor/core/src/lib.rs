@@ -18,6 +18,7 @@ pub mod detect;
 pub mod fact;
 pub mod names;
 pub mod observation;
+pub mod odd;
 pub mod procfs;
 pub mod profile;
 pub mod recording;

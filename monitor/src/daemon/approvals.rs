@@ -332,6 +332,7 @@ impl Engine {
         state.evidence.forget(workload);
         state.volumes.forget(workload);
         state.paths.forget(workload);
+        state.calls.forget(workload);
         state.forget_unsaved(workload);
         state.approved.remove(workload);
         state

@@ -62,6 +62,11 @@ impl Approved {
         self.profile = profile;
     }
 
+    /// Whether a subject is in it.
+    pub(super) fn lists(&self, scope: &Scope, family: Family, subject: &str) -> bool {
+        self.baseline.get(scope, family, subject).is_some()
+    }
+
     /// As the store keeps it.
     pub(super) fn row(&self, workload: &str) -> ApprovedRow {
         ApprovedRow {
@@ -97,7 +102,8 @@ impl State {
         (approved.active && holds).then_some(approved)
     }
 
-    fn is_auto(&self, workload: &str) -> bool {
+    /// Whether a workload goes from mode to mode by itself.
+    pub(super) fn is_auto(&self, workload: &str) -> bool {
         let standing = self.workloads.get(workload);
         standing.is_some_and(|w| modes::is_auto(&w.state))
     }

@@ -27,6 +27,7 @@ use slmguard_core::{
 use super::{
     approved,
     barrier::Barrier,
+    calls,
     classes::{Classes, scopes},
     clock,
     discovery::{self, AgentState, Discovery},
@@ -161,6 +162,7 @@ impl Engine {
         state.paths = paths::load(&store)?;
         let rules = config.workloads.iter();
         state.allow = rules.map(|w| (w.name.clone(), w.allow.clone())).collect();
+        state.calls = calls::load(&store)?;
         let engine = Self {
             classes,
             store,

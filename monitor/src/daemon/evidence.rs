@@ -180,7 +180,7 @@ impl Engine {
             lifecycle: lifecycle.map(|l| l.lines()).unwrap_or_default(),
             families,
             volumes: volumes(&state, workload),
-            unwatched: state.volumes.unwatched(workload),
+            unwatched: unwatched(&state, workload),
         })
     }
 
@@ -253,6 +253,16 @@ fn basis(standing: &Standing) -> &'static str {
         promotion::Basis::Evidence => "evidence",
         promotion::Basis::Declared => "declared",
     }
+}
+
+/// What of a workload is not watched, in sentences.
+fn unwatched(state: &State, workload: &str) -> Option<String> {
+    let volumes = state.volumes.unwatched(workload);
+    let all: Vec<_> = volumes
+        .into_iter()
+        .chain(state.calls.unwatched(workload))
+        .collect();
+    (!all.is_empty()).then(|| all.join(" "))
 }
 
 fn volumes(state: &State, workload: &str) -> Vec<view::VolumeEvidence> {

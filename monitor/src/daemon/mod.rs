@@ -8,6 +8,7 @@ mod approvals;
 mod approved;
 mod backend;
 pub mod barrier;
+mod calls;
 pub mod classes;
 mod clock;
 mod counts;

@@ -11,6 +11,7 @@ use slmguard_core::{
     alert::{Alert, AlertContext, ProcessInfo},
     baseline::{
         Baseline, Row,
+        destinations::calls::Calls,
         evidence::{Evidence, episode::Attribution},
         subject::learned_as,
         volume::ledger::Ledger,
@@ -83,6 +84,8 @@ pub struct State {
     pub(super) allow: BTreeMap<String, Rules>,
     /// How much they carry where.
     pub(super) volumes: Ledger,
+    /// What of their calls is usual.
+    pub(super) calls: Calls,
     /// Names that workloads were given addresses for.
     pub names: NameTable,
     /// Members.
@@ -178,6 +181,7 @@ impl State {
             paths: Paths::default(),
             allow: BTreeMap::new(),
             volumes: Ledger::default(),
+            calls: Calls::default(),
             names: NameTable::default(),
             processes,
             workloads: workloads
@@ -206,6 +210,7 @@ impl State {
             self.volumes
                 .observe(&seen.scope, flow, seen.process, seen.time);
         }
+        self.observe_call(&observation);
         let attribution = self.evidence.observe(&observation);
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
         let mut decision = self.judge(observation);

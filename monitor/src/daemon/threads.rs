@@ -167,6 +167,7 @@ impl Threads {
         engine.save_evidence();
         engine.save_volumes();
         engine.save_paths();
+        engine.save_calls();
         self.stop_sink.store(true, Ordering::Relaxed);
         if let Some(bell) = engine.sink_bell.get() {
             let _ = bell.try_send(());
@@ -303,7 +304,7 @@ pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
             }
             next = receiver.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
-        for alert in engine.tell_volumes() {
+        for alert in engine.tell_volumes().into_iter().chain(engine.tell_calls()) {
             waiting.push(alert);
         }
         waiting.store(engine);
@@ -400,6 +401,7 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
         if flows.now() {
             engine.tell_flows(&mut told);
             engine.weigh_volumes();
+            engine.weigh_calls();
         }
         if enrol.now() {
             let problem = engine.refresh_enrolment(cgroups).err();
@@ -418,6 +420,7 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             engine.save_evidence();
             engine.save_volumes();
             engine.save_paths();
+            engine.save_calls();
         }
         if publish.now() {
             engine.weigh_paths();

@@ -19,7 +19,7 @@ use crate::store::{Ledger as Kind, Store};
 
 impl State {
     /// The mode of the destinations of a scope.
-    fn destinations(&self, scope: &Scope) -> Mode {
+    pub(super) fn destinations(&self, scope: &Scope) -> Mode {
         let mode = self.mode(&scope.workload).unwrap_or(Mode::Learn);
         self.modes(scope, mode).get(Family::Destination)
     }

@@ -10,9 +10,9 @@ use slmguard_core::alert::Severity;
 pub const MAX_WORKLOADS: usize = 100;
 pub const OTHER: &str = "_other";
 /// Kinds of events that decisions and alerts are about.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 12] = [
     "connect", "send", "listen", "unix", "open", "change", "exec", "facility", "query", "found",
-    "volume",
+    "volume", "odd",
 ];
 /// Kinds of events.
 pub const EVENT_KINDS: [&str; 19] = [

@@ -13,7 +13,7 @@ use monitor_common::{
 use super::Severity;
 use crate::{
     decide::invariants::{Guards, guarded_endpoint, guarded_file},
-    observation::{Connector, Endpoint, Fact, FileAccess, Observation, UnixPeer, Volume},
+    observation::{Connector, Endpoint, Fact, FileAccess, Observation, Oddity, UnixPeer, Volume},
     text,
 };
 
@@ -64,6 +64,7 @@ pub fn mapping(observation: &Observation) -> Mapping {
         Fact::Change { action, file } => change(*action, file),
         Fact::Facility { facility, .. } => by_facility(*facility),
         Fact::Volume(volume) => by_volume(volume),
+        Fact::Odd(call) => by_oddity(call.what),
         Fact::Fork { .. }
         | Fact::Exit { .. }
         | Fact::Phase { .. }
@@ -382,6 +383,25 @@ fn by_volume(volume: &Volume) -> Mapping {
             &["LLM02:2025", "LLM06:2025", "ASI02:2026"],
         ),
     }
+}
+
+fn by_oddity(what: Oddity) -> Mapping {
+    let (severity, attack): (Severity, Ids) = match what {
+        // Weak by itself: programs that keep addresses do it too.
+        Oddity::DirectAddress => (Severity::Medium, &["T1071", "T1571"]),
+        // Domain fronting.
+        Oddity::ServerNameDiffers => (Severity::Medium, &["T1071.001", "T1090.004"]),
+        Oddity::ServerNameHidden => (Severity::Medium, &["T1071.001", "T1573"]),
+        Oddity::UnlearnedResolver => (Severity::High, &["T1071.004", "T1048.003"]),
+        Oddity::EncryptedResolver => (Severity::High, &["T1071.004", "T1568"]),
+        Oddity::Beacon => (Severity::High, &["T1071", "T1568"]),
+    };
+    row(
+        severity,
+        attack,
+        &["AML.T0086", "AML.T0025"],
+        &["LLM02:2025", "LLM06:2025", "ASI02:2026"],
+    )
 }
 
 fn last(file: &FileAccess) -> &[u8] {

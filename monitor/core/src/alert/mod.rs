@@ -40,7 +40,7 @@ pub struct Alert {
     pub phase: String,
     /// Mode that applied to the family.
     pub mode: String,
-    /// `connect`, `send`, `open`, `exec`, `found`, `volume` and the others of [`Fact::kind`].
+    /// `connect`, `send`, `open`, `exec`, `found`, `volume`, `odd` and the others of [`Fact::kind`].
     pub kind: String,
     /// Destination or path.
     pub subject: String,

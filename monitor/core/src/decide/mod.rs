@@ -17,10 +17,12 @@ mod control;
 mod error;
 mod explain;
 mod found;
+mod odd;
 mod volume;
 
 pub use control::{Modes, Undeniable, control};
 pub use error::CompileError;
 pub use explain::{decide, decide_widened, name_it};
 pub use found::judge_found;
+pub use odd::odd;
 pub use volume::volume;

@@ -7,6 +7,7 @@ mod flow;
 mod launch;
 mod membership;
 mod modes;
+mod odd;
 mod paths;
 mod recording;
 mod volumes;

@@ -69,7 +69,7 @@ pub struct Call<'a> {
 }
 
 /// What is known about a workload's surroundings.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// Name servers that it was learned to ask.
     pub resolvers: BTreeSet<Endpoint>,

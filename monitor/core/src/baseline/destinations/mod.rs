@@ -12,6 +12,7 @@
 
 pub mod addresses;
 pub mod binding;
+pub mod calls;
 pub mod few;
 pub mod suffix;
 
