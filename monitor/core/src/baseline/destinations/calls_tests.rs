@@ -1,3 +1,5 @@
+//! Tests of odd calls: what was usual while learning is none, and neither clocks nor floods do harm.
+
 use monitor_common::{class::Phase, event::Verdict};
 use proptest::prelude::*;
 
