@@ -13,10 +13,11 @@
 //! The kernel's automaton compares keyed hashes of whole names and has one wildcard, `*`, for a whole
 //! component. A class inside a name cannot be expressed there. There are two ways.
 //!
-//! **`*` in the kernel, the class in user space** (what [`kernel_pattern`] is for). A component that
+//! **`*` in the kernel, the class in user space**, which is what is done
+//! ([`crate::decide::pattern::PathPattern::widened`], [`super::Baseline::widens_to`]). A component that
 //! is not one single name becomes `*`; folder, depth, and permission stay. The first time that a
-//! name is used, the kernel reports it, as it does for everything new, and [`PathModel::knows`] is
-//! asked with the whole name. What this leaves open: in that folder, for that permission, *any* name
+//! name is used, the kernel reports it, as it does for everything new, and the list is asked with the
+//! whole name. What this leaves open: in that folder, for that permission, *any* name
 //! is let through when it is first used, and the report comes afterwards: `/tmp/req-{uuid}.json`,
 //! created, lets `/tmp/a.sh` be created, once, with an alert and not with a denial.
 //! Because the kernel has one bit for writing, making and taking away, each of the three is let
@@ -24,7 +25,8 @@
 //! are. Not widened are: the number of components, every literal component, programs and sockets
 //! (never general, so always literal here), and what the invariants deny, because their automaton is
 //! asked first. Of the wider guard, [`kernel_exceptions`] names what stands literally under the `*`
-//! and should be denied with the policy; endings such as `.pem` or `.pth` cannot be denied by a hash
+//! and could be denied with the policy (it is not yet: a denied name below a folder keeps the folder
+//! from being renamed); endings such as `.pem` or `.pth` cannot be denied by a hash
 //! of the whole name, and stay a report.
 //!
 //! **A second hash, of the shape.** While it hashes a name, the kernel could run the lexer's rules
