@@ -143,9 +143,11 @@ impl State {
         }
         let scope = &seen.scope;
         seen.families().into_iter().find(|family| {
-            self.list(scope, *family)
-                .widens_to(scope, *family, &seen.fact)
-                && !self.operator_allows(seen, *family)
+            // The few rules of the operator first: the list can be long.
+            !self.operator_allows(seen, *family)
+                && self
+                    .list(scope, *family)
+                    .widens_to(scope, *family, &seen.fact)
         })
     }
 
@@ -202,10 +204,11 @@ impl State {
                 continue;
             }
             let model = self.paths.models.entry(seen.scope.clone()).or_default();
+            let before = model.revision();
             if model.absorb(access, &path_of(file), day) {
                 self.paths.grew.insert(seen.scope.clone());
             }
-            self.paths.unsaved = true;
+            self.paths.unsaved |= model.revision() != before;
         }
     }
 

@@ -12,7 +12,10 @@ use monitor_common::{
 
 use super::invariants::{guarded_endpoint, guarded_file};
 use crate::{
-    baseline::{Baseline, is_learnable},
+    baseline::{
+        Baseline, is_learnable,
+        subject::{is_class, learned_as},
+    },
     decision::{Decision, Outcome},
     observation::{Fact, Observation},
     text,
@@ -187,8 +190,18 @@ fn alert_reasons(seen: &Observation, baseline: &Baseline) -> Vec<String> {
     let unknown = unknown_families(seen, baseline);
     reasons.push(known_instead(seen, baseline, &unknown));
     reasons.push(effect(seen));
+    reasons.extend(of_its_kind(seen, &unknown));
     reasons.push(how_to_allow(seen, &unknown));
     reasons
+}
+
+/// The form that stands for all files of its kind, where there is one.
+fn of_its_kind(seen: &Observation, unknown: &[Family]) -> Option<String> {
+    let mut forms = unknown.iter().map(|family| learned_as(*family, &seen.fact));
+    let form = forms.find(|form| is_class(form))?;
+    Some(format!(
+        "Files of its kind are {form}: approve that subject to allow all of them."
+    ))
 }
 
 /// Who did what.

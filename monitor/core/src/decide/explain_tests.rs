@@ -249,3 +249,14 @@ fn what_was_found_is_told_as_that() {
         "It was there before the process became a member, and lives on."
     );
 }
+
+#[test]
+fn a_file_of_a_kind_is_told_with_the_form_that_allows_all_of_them() {
+    let path = "/srv/q/req-0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0.json";
+    let decision = decide(seen(open(path, READ), Verdict::Blocked), &known());
+    let [.., kind, allow] = &decision.reasons[..] else {
+        panic!("{decision:?}");
+    };
+    assert!(kind.contains("/srv/q/req-{uuid}.json"), "{kind}");
+    assert!(allow.contains(path), "{allow}");
+}

@@ -125,6 +125,8 @@ pub struct PathModel {
     entries: [Entries; Access::ALL.len()],
     bytes: usize,
     refused: u64,
+    /// Changes so far, of days too.
+    revision: u64,
     /// Worked out when first asked for; every change throws it away.
     open: OnceLock<[OpenSets; Access::ALL.len()]>,
 }
@@ -202,6 +204,7 @@ impl PathModel {
             let joined = entry.days.join(days);
             if joined != entry.days {
                 entry.days = joined;
+                self.revision += 1;
                 self.open = OnceLock::new();
             }
             return false;
@@ -212,6 +215,7 @@ impl PathModel {
         }
         self.bytes += bytes_of(text);
         entries.insert(text.into(), Entry { days, guarded });
+        self.revision += 1;
         self.open = OnceLock::new();
         true
     }
@@ -313,6 +317,12 @@ impl PathModel {
     /// Bytes that the entries take, about.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Grows with every name and every day that is taken in: what has the same one as when it was
+    /// stored need not be stored again.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Paths that were not learned because the model was full ([`MAX_BYTES`]); each time counts.
