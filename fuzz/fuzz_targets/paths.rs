@@ -1,5 +1,5 @@
 //! Path patterns: read, written, compiled and walked as the kernel does; what is allowed is what the
-//! definition of a match says.
+//! definition of a match says, with `*` for every class.
 //!
 //! The first line is a path, the others are patterns; one that starts with `!` is about files below
 //! `/proc/*` of other processes.
@@ -55,22 +55,31 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             Err(error) => drop(error.to_string()),
         }
     }
-    let automaton = match compile(&patterns, KEY, 1, 4096) {
+    // As the kernel gets them: never narrower, and `*` for every class.
+    let kernel: Vec<PathPattern> = patterns
+        .iter()
+        .map(|pattern| pattern.widened().unwrap_or_else(|| pattern.clone()))
+        .collect();
+    let automaton = match compile(&kernel, KEY, 1, 4096) {
         Ok(automaton) => automaton,
         Err(CompileError::OtherProcessRest(_)) => return,
         Err(error) => return drop(error.to_string()),
     };
     for other_process in [false, true] {
-        let defined = patterns
+        let defined = kernel
             .iter()
             .filter(|p| matches(p, &path, other_process))
             .fold(0, |bits, p| bits | p.permissions);
-        for pattern in &patterns {
+        for pattern in patterns.iter().chain(&kernel) {
             assert_eq!(
                 pattern.matches(&path, other_process),
                 matches(pattern, &path, other_process),
                 "{pattern}"
             );
+        }
+        for (pattern, wider) in patterns.iter().zip(&kernel) {
+            let narrow = pattern.matches(&path, other_process);
+            assert!(!narrow || wider.matches(&path, other_process), "{pattern}");
         }
         let walked = walk(&automaton, KEY, &path, other_process);
         // The one liberty that the compiler takes, and says so: a state in which both kinds of
@@ -96,7 +105,7 @@ fn matches(pattern: &PathPattern, path: &[&[u8]], other_process: bool) -> bool {
             }
             (_, []) => false,
             ([Component::Class(form), more @ ..], [name, rest @ ..]) => {
-                form.matches(name) && from(more, rest, sees_self)
+                (sees_self || *name != b"self") && form.matches(name) && from(more, rest, sees_self)
             }
             ([Component::Star, more @ ..], [name, rest @ ..]) => {
                 (sees_self || *name != b"self") && from(more, rest, sees_self)

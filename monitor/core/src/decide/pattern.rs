@@ -147,7 +147,10 @@ impl PathPattern {
                 match component {
                     Component::Literal(literal) => next[i + 1] |= literal == name,
                     Component::Star => next[i + 1] |= !(self.other_process && *name == b"self"),
-                    Component::Class(form) => next[i + 1] |= form.matches(name),
+                    Component::Class(form) => {
+                        next[i + 1] |=
+                            form.matches(name) && !(self.other_process && *name == b"self");
+                    }
                     Component::Rest if i + 1 == end => {
                         next[i] = true;
                         next[end] = true;
