@@ -3,6 +3,7 @@
 //! they live, and marked with their owner.
 
 use std::{
+    collections::HashSet,
     fs, io,
     net::{SocketAddr, TcpStream, UdpSocket},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -180,9 +181,11 @@ fn mapped(address: SocketAddr) -> Address {
     }
 }
 
+/// Each IP socket that a process has open, once: a socket may have several descriptors.
 fn sockets(pid: u32) -> io::Result<Vec<Socket>> {
     let process = pidfd_open(pid)?;
     let mut all = vec![];
+    let mut cookies = HashSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
         let is_socket = fs::read_link(entry.path())
             .is_ok_and(|target| target.to_string_lossy().starts_with("socket:["));
@@ -191,7 +194,13 @@ fn sockets(pid: u32) -> io::Result<Vec<Socket>> {
             continue;
         };
         // Closed meanwhile, or of a kind that has no address: not ours to keep.
-        all.extend(pidfd_getfd(&process, number).ok().and_then(describe));
+        let Ok(fd) = pidfd_getfd(&process, number) else {
+            continue;
+        };
+        let known = long_option(&fd, libc::SO_COOKIE).is_some_and(|c| !cookies.insert(c));
+        if !known {
+            all.extend(describe(fd));
+        }
     }
     Ok(all)
 }
@@ -278,6 +287,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_server, _) = listener.accept().unwrap();
+        // A second descriptor of the same socket is not a second socket.
+        let _again = client.try_clone().unwrap();
         let datagrams = UdpSocket::bind("[::1]:0");
         let all = sockets(std::process::id()).unwrap();
         let of = |port: u16| {
