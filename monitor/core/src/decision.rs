@@ -15,6 +15,27 @@ pub struct Decision {
     pub name: Option<String>,
     /// The nearest known subjects of the same family and scope, best first, at most three.
     pub nearest: Vec<String>,
+    /// An operator is only told: nothing was stopped and nothing left the policy. Alerts like this
+    /// have a budget ([`crate::decide::evidence::budget`]).
+    pub budgeted: bool,
+    /// When the first was, nanoseconds since the epoch, where this stands for several that are told
+    /// together.
+    pub first: Option<u64>,
+}
+
+impl Decision {
+    /// Tells something that no hook saw and that stopped nothing.
+    pub fn told(observation: Observation, reasons: Vec<String>) -> Self {
+        Self {
+            observation,
+            outcome: Outcome::Alert,
+            reasons,
+            name: None,
+            nearest: vec![],
+            budgeted: true,
+            first: None,
+        }
+    }
 }
 
 /// What follows from an observation.

@@ -2,7 +2,7 @@
 //!
 //! Knows words and text forms; nothing of layouts (the decoder's) or of policies.
 
-use std::{fmt, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use monitor_common::{
     class::Family,
@@ -134,6 +134,23 @@ pub enum Fact {
     Volume(Volume),
     /// A call that is rare in a server. Not seen by any hook: worked out from calls and answers.
     Odd(OddCall),
+    /// Alerts that were over the budget. Not seen by any hook: counted by the daemon.
+    Held(Box<Held>),
+}
+
+/// Alerts of one scope that were over the budget of a day, told together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Held {
+    /// How many.
+    pub alerts: u64,
+    /// When the first was, nanoseconds since the epoch.
+    pub first: u64,
+    /// When the last was, nanoseconds since the epoch.
+    pub last: u64,
+    /// How many of each kind.
+    pub kinds: BTreeMap<&'static str, u64>,
+    /// Some of their subjects, as in alerts.
+    pub examples: Vec<String>,
 }
 
 /// More bytes than a connector usually carries away.
@@ -170,6 +187,16 @@ pub enum Excess {
         /// Bytes that were to be expected in that time, at those hours of the day.
         expected: u64,
     },
+}
+
+impl Excess {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Burst { .. } => "burst",
+            Self::Leak { .. } => "leak",
+        }
+    }
 }
 
 /// What volumes are counted by: a destination that members open connections to, or a port of theirs
@@ -369,6 +396,7 @@ impl Fact {
             Self::Found(_) => "found",
             Self::Volume(_) => "volume",
             Self::Odd(_) => "odd",
+            Self::Held(_) => "held",
         }
     }
 
@@ -398,7 +426,8 @@ impl Fact {
             | Self::Hello { .. }
             | Self::Map { .. }
             | Self::Volume(_)
-            | Self::Odd(_) => vec![],
+            | Self::Odd(_)
+            | Self::Held(_) => vec![],
         }
     }
 
@@ -417,6 +446,7 @@ impl Fact {
             Self::Found(fact) => fact.subject(),
             Self::Volume(volume) => volume.connector.to_string(),
             Self::Odd(call) => call.endpoint.to_string(),
+            Self::Held(_) => "the alert budget".into(),
             Self::Fork { .. } | Self::Exit { .. } | Self::Phase { .. } => String::new(),
         }
     }

@@ -68,6 +68,27 @@ pub struct Scope {
 }
 
 impl Observation {
+    /// Something that no hook saw: worked out from what several did. It stopped nothing.
+    pub fn derived(time: u64, process: ProcessKey, scope: &Scope, mode: Mode, fact: Fact) -> Self {
+        Self {
+            time,
+            process,
+            thread: process.pid,
+            uid: 0,
+            cgroup: 0,
+            comm: String::new(),
+            scope: scope.clone(),
+            hook: Hook::FlowState,
+            verdict: Verdict::Audited,
+            mode,
+            policy: 0,
+            invariant: false,
+            single_thread: false,
+            count: 1,
+            fact,
+        }
+    }
+
     /// Families whose baselines this belongs to: an open for reading and writing belongs to two.
     pub fn families(&self) -> Vec<Family> {
         self.fact.families()

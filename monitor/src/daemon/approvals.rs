@@ -328,12 +328,7 @@ impl Engine {
             )));
         }
         self.store.forget_baseline(workload).map_err(failed)?;
-        state.baseline.forget(workload);
-        state.evidence.forget(workload);
-        state.volumes.forget(workload);
-        state.paths.forget(workload);
-        state.calls.forget(workload);
-        state.forget_unsaved(workload);
+        state.forget(workload);
         state.approved.remove(workload);
         state
             .rejected

@@ -14,7 +14,7 @@ use slmguard_core::{
 };
 
 use super::{
-    engine::{Engine, NewAlert},
+    engine::Engine,
     state::{Outline, State},
 };
 use crate::store::{Ledger as Kind, Store};
@@ -59,7 +59,7 @@ impl State {
     }
 
     /// What is told of a finding.
-    fn outline_call(&mut self, finding: &Finding, policy_version: u64) -> Outline {
+    pub(super) fn outline_call(&mut self, finding: &Finding, policy_version: u64) -> Outline {
         let mut decision = decide::odd(finding, self.destinations(&finding.scope));
         let address = finding.call.endpoint.address;
         let names = self
@@ -86,33 +86,6 @@ impl Engine {
             .map(|scope| scope.workload.as_str())
             .collect();
         state.calls.expect(learning);
-    }
-
-    /// Alerts for calls that were found to be odd since the last time; followers see them as events.
-    pub(super) fn tell_calls(&self) -> Vec<NewAlert> {
-        let outlines: Vec<Outline> = {
-            let mut state = self.state();
-            let findings = state.calls.take_findings();
-            let version = |state: &State, scope: &Scope| {
-                let class = self.classes.id(&scope.workload, scope.role, scope.phase)?;
-                state.published.get(&class).map(|(version, _)| *version)
-            };
-            findings
-                .iter()
-                .map(|finding| {
-                    let version = version(&state, &finding.scope).unwrap_or(0);
-                    state.outline_call(finding, version)
-                })
-                .collect()
-        };
-        outlines
-            .into_iter()
-            .map(|outline| {
-                self.show(&outline);
-                let id = self.new_id();
-                self.alert(outline, id)
-            })
-            .collect()
     }
 
     /// Saves what is known of calls.

@@ -19,7 +19,7 @@ use monitor_common::{class::Role, enrol::ExecutableKey, hash::HashKey};
 use slmguard_core::{
     alert::Severity,
     config::{Config, Rules, Workload},
-    decide::enforceable::gaps,
+    decide::{enforceable::gaps, evidence::budget::Budgets},
     decode::ClockOffset,
     observation::Observation,
 };
@@ -163,6 +163,7 @@ impl Engine {
         let rules = config.workloads.iter();
         state.allow = rules.map(|w| (w.name.clone(), w.allow.clone())).collect();
         state.calls = calls::load(&store)?;
+        state.told = Budgets::new(config.alerts.new_per_day);
         let engine = Self {
             classes,
             store,
@@ -201,7 +202,7 @@ impl Engine {
     }
 
     /// One observation through the flow: enrich, decide, learn, count, and show to followers.
-    /// Returns the alert that has to be stored, if there is one.
+    /// Returns the alert that has to be stored now, if there is one.
     pub fn ingest(
         &self,
         observation: Observation,
@@ -214,7 +215,10 @@ impl Engine {
         let (outline, id) = {
             let mut state = self.state();
             let outline = state.observe(observation);
-            let id = outline.alerts().then(|| self.new_id());
+            let id = match outline.alerts() {
+                true => self.id_if_told(&mut state, &outline),
+                false => None,
+            };
             // Under the same lock, so that it stands in the order in which it was decided.
             state.record_event(raw, Some((&outline, id.as_deref())), self);
             (outline, id)

@@ -27,6 +27,7 @@ pub mod random;
 mod recorder;
 pub mod replay;
 mod state;
+mod telling;
 pub mod threads;
 mod traffic;
 mod volumes;

@@ -17,7 +17,7 @@ use slmguard_core::{
         volume::ledger::Ledger,
     },
     config::Rules,
-    decide::name_it,
+    decide::{evidence::budget::Budgets, name_it},
     decision::{Decision, Outcome},
     names::NameTable,
     observation::{Fact, Observation, Scope},
@@ -86,6 +86,8 @@ pub struct State {
     pub(super) volumes: Ledger,
     /// What of their calls is usual.
     pub(super) calls: Calls,
+    /// What operators were told, and what waits to be.
+    pub(super) told: Budgets<Outline>,
     /// Names that workloads were given addresses for.
     pub names: NameTable,
     /// Members.
@@ -182,6 +184,7 @@ impl State {
             allow: BTreeMap::new(),
             volumes: Ledger::default(),
             calls: Calls::default(),
+            told: Budgets::default(),
             names: NameTable::default(),
             processes,
             workloads: workloads

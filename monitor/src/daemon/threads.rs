@@ -304,7 +304,8 @@ pub(super) fn pipeline(engine: &SharedEngine, receiver: &Receiver<Input>) {
             }
             next = receiver.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
-        for alert in engine.tell_volumes().into_iter().chain(engine.tell_calls()) {
+        let rest = if ended { engine.tell_rest() } else { vec![] };
+        for alert in engine.tell().into_iter().chain(rest) {
             waiting.push(alert);
         }
         waiting.store(engine);

@@ -12,7 +12,7 @@ use slmguard_core::{
 
 use super::{
     clock,
-    engine::{Engine, NewAlert},
+    engine::Engine,
     state::{Outline, State},
 };
 use crate::store::{Ledger as Kind, Store};
@@ -25,7 +25,7 @@ impl State {
     }
 
     /// What is told of a finding.
-    fn outline(&mut self, finding: &Finding, policy_version: u64) -> Outline {
+    pub(super) fn outline_volume(&mut self, finding: &Finding, policy_version: u64) -> Outline {
         let mut decision = decide::volume(finding, self.destinations(&finding.scope));
         if let Some(address) = decision.observation.fact.address() {
             let names = self
@@ -52,33 +52,6 @@ impl Engine {
             .filter(|scope| state.destinations(scope) != Mode::Learn)
             .collect();
         state.volumes.advance(clock::now(), judged);
-    }
-
-    /// Alerts for what was found about volumes since the last time; followers see it as events.
-    pub(super) fn tell_volumes(&self) -> Vec<NewAlert> {
-        let outlines: Vec<Outline> = {
-            let mut state = self.state();
-            let findings = state.volumes.take_findings();
-            let version = |state: &State, scope: &Scope| {
-                let class = self.classes.id(&scope.workload, scope.role, scope.phase)?;
-                state.published.get(&class).map(|(version, _)| *version)
-            };
-            findings
-                .iter()
-                .map(|finding| {
-                    let version = version(&state, &finding.scope).unwrap_or(0);
-                    state.outline(finding, version)
-                })
-                .collect()
-        };
-        outlines
-            .into_iter()
-            .map(|outline| {
-                self.show(&outline);
-                let id = self.new_id();
-                self.alert(outline, id)
-            })
-            .collect()
     }
 
     /// Saves what was counted.

@@ -10,9 +10,9 @@ use slmguard_core::alert::Severity;
 pub const MAX_WORKLOADS: usize = 100;
 pub const OTHER: &str = "_other";
 /// Kinds of events that decisions and alerts are about.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     "connect", "send", "listen", "unix", "open", "change", "exec", "facility", "query", "found",
-    "volume", "odd",
+    "volume", "odd", "held",
 ];
 /// Kinds of events.
 pub const EVENT_KINDS: [&str; 19] = [
@@ -36,6 +36,9 @@ pub const SEVERITIES: [Severity; 5] = [
     Severity::Critical,
 ];
 
+/// Why alerts are not told one by one.
+pub const HELD: [&str; 2] = ["repeat", "budget"];
+
 macro_rules! labels {
     ($($name:ident { $($field:ident: $t:ty),+ })+) => {
         $(
@@ -52,6 +55,7 @@ labels! {
     TrafficLabels { workload: String, direction: &'static str }
     DecisionLabels { workload: String, kind: &'static str, verdict: &'static str }
     AlertLabels { workload: String, kind: &'static str, severity: &'static str }
+    HeldLabels { workload: String, reason: &'static str }
     ModeLabels { workload: String, mode: &'static str }
     BaselineLabels { workload: String, family: &'static str }
     ProgramLabels { program: &'static str, tier: &'static str }

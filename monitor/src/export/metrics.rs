@@ -49,6 +49,7 @@ pub struct Metrics {
     attached: Family<ProgramLabels, Gauge>,
     decisions: Family<DecisionLabels, Counter>,
     alerts: Family<AlertLabels, Counter>,
+    alerts_held: Family<HeldLabels, Counter>,
     alerts_lost: Counter,
     alerts_waiting: Gauge,
     duration: Histogram,
@@ -154,6 +155,10 @@ impl Metrics {
             ),
             decisions: declare!("slmguard_decisions", "Decisions about reported behaviour"),
             alerts: declare!("slmguard_alerts", "Alerts stored"),
+            alerts_held: declare!(
+                "slmguard_alerts_held",
+                "Alerts that were not told one by one: more of the same, or over the budget of the day"
+            ),
             alerts_lost: declare!(
                 "slmguard_alerts_lost",
                 "Alerts that neither the store nor memory had room for"
@@ -284,6 +289,13 @@ impl Metrics {
                 drop(self.alerts.get_or_create(&labels));
             }
         }
+        for reason in HELD {
+            let labels = HeldLabels {
+                workload: workload.to_owned(),
+                reason,
+            };
+            drop(self.alerts_held.get_or_create(&labels));
+        }
     }
 
     fn workload(&self, name: &str) -> String {
@@ -334,6 +346,13 @@ impl Metrics {
             severity,
         };
         self.alerts.get_or_create(&labels).inc();
+    }
+
+    /// An alert was not told by itself, for a reason of [`HELD`].
+    pub fn alert_held(&self, workload: &str, reason: &'static str) {
+        let workload = self.workload(workload);
+        let labels = HeldLabels { workload, reason };
+        self.alerts_held.get_or_create(&labels).inc();
     }
 
     /// Alerts that the store does not take now, and those lost since the start.

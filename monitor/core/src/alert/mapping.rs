@@ -65,6 +65,8 @@ pub fn mapping(observation: &Observation) -> Mapping {
         Fact::Facility { facility, .. } => by_facility(*facility),
         Fact::Volume(volume) => by_volume(volume),
         Fact::Odd(call) => by_oddity(call.what),
+        // A number of others, each of which has ids of its own.
+        Fact::Held(_) => row(Severity::Medium, &[], &[], &[]),
         Fact::Fork { .. }
         | Fact::Exit { .. }
         | Fact::Phase { .. }

@@ -170,7 +170,7 @@ impl Alert {
             atlas: owned(atlas),
             owasp: owned(owasp),
             count: seen.count,
-            first_seen: time.clone(),
+            first_seen: decision.first.map_or_else(|| time.clone(), rfc3339),
             last_seen: time,
         }
     }

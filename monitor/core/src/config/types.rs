@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, path::PathBuf};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::{baseline::volume::ledger::Settings, text::escape};
+use crate::{baseline::volume::ledger::Settings, decide::evidence::budget::PER_DAY, text::escape};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -53,11 +53,23 @@ pub struct Log {
 }
 
 /// `[alerts]`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
     /// JSON-lines file; default `alerts.jsonl` in the state directory.
     pub file: Option<PathBuf>,
+    /// New alerts per workload and day about what is only told ([`PER_DAY`] unless given); 0 sums
+    /// all of them up.
+    pub new_per_day: u32,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            file: None,
+            new_per_day: PER_DAY,
+        }
+    }
 }
 
 /// `[kernel]`

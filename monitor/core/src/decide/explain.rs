@@ -67,6 +67,8 @@ pub fn decide(observation: Observation, baseline: &Baseline) -> Decision {
         reasons,
         name: None,
         nearest,
+        budgeted: false,
+        first: None,
     }
 }
 
@@ -91,6 +93,8 @@ pub fn decide_widened(mut observation: Observation, mode: Mode, baseline: &Basel
         ],
         name: None,
         nearest: nearest(&observation, baseline),
+        budgeted: true,
+        first: None,
         observation,
     }
 }

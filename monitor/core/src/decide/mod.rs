@@ -17,6 +17,7 @@ mod control;
 mod error;
 mod explain;
 mod found;
+mod held;
 mod odd;
 mod volume;
 
@@ -24,5 +25,6 @@ pub use control::{Modes, Undeniable, control};
 pub use error::CompileError;
 pub use explain::{decide, decide_widened, name_it};
 pub use found::judge_found;
+pub use held::{again, held};
 pub use odd::odd;
 pub use volume::volume;

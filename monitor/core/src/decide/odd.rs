@@ -3,11 +3,11 @@
 //!
 //! It must not judge again, and it never claims that anything was stopped.
 
-use monitor_common::{class::Mode, event::Verdict, hook::Hook};
+use monitor_common::class::Mode;
 
 use crate::{
     baseline::destinations::calls::Finding,
-    decision::{Decision, Outcome},
+    decision::Decision,
     observation::{Fact, Observation, OddCall, Oddity},
     workload::{phase_name, role_name},
 };
@@ -15,29 +15,16 @@ use crate::{
 /// The decision to tell a finding. `mode` is that of the destinations of its scope.
 pub fn odd(finding: &Finding, mode: Mode) -> Decision {
     let observation = Observation {
-        time: finding.time,
-        process: finding.process,
-        thread: finding.process.pid,
-        uid: 0,
-        cgroup: 0,
-        comm: String::new(),
-        scope: finding.scope.clone(),
-        hook: Hook::FlowState,
-        verdict: Verdict::Audited,
-        mode,
-        policy: 0,
-        invariant: false,
-        single_thread: false,
         count: finding.call.count.max(1),
-        fact: Fact::Odd(finding.call.clone()),
+        ..Observation::derived(
+            finding.time,
+            finding.process,
+            &finding.scope,
+            mode,
+            Fact::Odd(finding.call.clone()),
+        )
     };
-    Decision {
-        reasons: reasons(finding),
-        observation,
-        outcome: Outcome::Alert,
-        name: None,
-        nearest: vec![],
-    }
+    Decision::told(observation, reasons(finding))
 }
 
 fn reasons(finding: &Finding) -> Vec<String> {
@@ -169,6 +156,7 @@ mod tests {
     use super::*;
     use crate::{
         baseline::volume::beacon::Score,
+        decision::Outcome,
         observation::ProcessKey,
         testing::{endpoint, scope},
     };

@@ -2,11 +2,11 @@
 //!
 //! It must not judge again, and it never claims that anything was stopped.
 
-use monitor_common::{class::Mode, event::Verdict, hook::Hook};
+use monitor_common::class::Mode;
 
 use crate::{
     baseline::volume::ledger::Finding,
-    decision::{Decision, Outcome},
+    decision::Decision,
     observation::{Connector, Excess, Fact, Observation},
     text::bytes,
     workload::{phase_name, role_name},
@@ -15,32 +15,19 @@ use crate::{
 /// The decision to tell a finding. `mode` is that of the destinations of its scope.
 pub fn volume(finding: &Finding, mode: Mode) -> Decision {
     let observation = Observation {
-        time: finding.time,
-        process: finding.process,
-        thread: finding.process.pid,
-        uid: 0,
-        cgroup: 0,
-        comm: String::new(),
-        scope: finding.scope.clone(),
-        hook: Hook::FlowState,
-        verdict: Verdict::Audited,
-        mode,
-        policy: 0,
-        invariant: false,
-        single_thread: false,
         count: match finding.volume.excess {
             Excess::Burst { slots, .. } => slots.max(1),
             Excess::Leak { .. } => 1,
         },
-        fact: Fact::Volume(finding.volume),
+        ..Observation::derived(
+            finding.time,
+            finding.process,
+            &finding.scope,
+            mode,
+            Fact::Volume(finding.volume),
+        )
     };
-    Decision {
-        reasons: reasons(finding),
-        observation,
-        outcome: Outcome::Alert,
-        name: None,
-        nearest: vec![],
-    }
+    Decision::told(observation, reasons(finding))
 }
 
 fn reasons(finding: &Finding) -> Vec<String> {
@@ -130,6 +117,7 @@ fn duration(seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::{
+        decision::Outcome,
         observation::{ProcessKey, Volume},
         testing::{endpoint, scope},
     };

@@ -206,7 +206,7 @@ impl Engine {
         self.classes.remove(workload);
         let mut state = self.state();
         state.workloads.remove(workload);
-        state.baseline.forget(workload);
+        state.forget(workload);
         drop(state);
         self.tidy_processes();
         Ok(format!(

@@ -10,6 +10,7 @@ mod modes;
 mod odd;
 mod paths;
 mod recording;
+mod telling;
 mod volumes;
 
 use std::{

@@ -6,7 +6,7 @@ use super::*;
 
 const HOUR: u64 = 3_600_000_000_000;
 
-fn to(last: u8, port: u16) -> Endpoint {
+pub(super) fn to(last: u8, port: u16) -> Endpoint {
     Endpoint {
         address: [10, 0, 0, last].into(),
         port,
@@ -31,7 +31,7 @@ fn hello(engine: &Engine, name: &str, time: u64) {
     seen(engine, fact, time);
 }
 
-fn called(engine: &Engine, peer: Endpoint, time: u64) {
+pub(super) fn called(engine: &Engine, peer: Endpoint, time: u64) {
     let fact = Fact::Flow(Flow {
         peer,
         local_port: 40_000,
@@ -61,7 +61,7 @@ fn looked_up(engine: &Engine, time: u64) {
 }
 
 /// By name to 10.0.0.1, without one to 10.0.0.2.
-fn usual(engine: &Engine, time: u64) {
+pub(super) fn usual(engine: &Engine, time: u64) {
     looked_up(engine, time);
     hello(engine, "a.example", time);
     called(engine, to(1, 443), time);
@@ -70,7 +70,7 @@ fn usual(engine: &Engine, time: u64) {
 }
 
 fn told(engine: &Engine) -> Vec<serde_json::Value> {
-    let alerts = engine.tell_calls();
+    let alerts = engine.tell();
     engine.store_alerts(&alerts).unwrap();
     alerts
         .iter()

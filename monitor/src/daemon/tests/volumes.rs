@@ -40,7 +40,7 @@ fn learn(engine: &Engine) -> u64 {
 }
 
 fn told(engine: &Engine) -> Vec<serde_json::Value> {
-    let alerts = engine.tell_volumes();
+    let alerts = engine.tell();
     engine.store_alerts(&alerts).unwrap();
     alerts
         .iter()
