@@ -49,6 +49,26 @@ fn disbelieved(trial: &Trial) -> Result<u64> {
 }
 
 #[test]
+fn a_call_that_was_never_usual_is_told_although_it_is_allowed() -> Result<()> {
+    let target = at(ATTACKER, 853);
+    let rule = format!("[workload.allow]\nconnect = [\"{target}/tcp\"]");
+    let trial = Trial::prepared(Setup::tool().with(&rule))?;
+    trial.daemon()?.launch()?;
+    trial.learn_and_enforce(&[])?;
+    let mut probe = trial.member()?;
+    // Nobody listens there: that is not the guard's doing.
+    let fate = probe.ask(&Order::Connect(target))?;
+    assert_ne!(fate, Fate::EPERM);
+    let subject = format!("{target}/tcp");
+    let alert = trial.alert("odd", &subject)?;
+    assert_eq!(alert["verdict"], "audited");
+    assert_eq!(alert["prevented"], false);
+    let event = told(&trial, "odd", &subject)?;
+    assert_eq!(event["detail"]["what"], "encrypted-resolver");
+    Ok(())
+}
+
+#[test]
 fn a_question_is_told_with_the_process_that_asked() -> Result<()> {
     let trial = Trial::guarded(Setup::tool())?;
     let before = trial.world.resolver.evidence()?;

@@ -20,6 +20,7 @@ pub mod guard;
 mod launch;
 mod membership;
 mod modes;
+mod names;
 mod notify;
 mod paths;
 mod publish;

@@ -120,7 +120,7 @@ impl State {
     /// the class that was allowed.
     pub(super) fn judge(&self, mut observation: Observation) -> Decision {
         let Some(family) = self.widened(&observation) else {
-            return decide(observation, &self.baseline);
+            return self.judge_name(observation);
         };
         let scope = &observation.scope;
         let workload = self.mode(&scope.workload).unwrap_or(Mode::Learn);
@@ -152,7 +152,7 @@ impl State {
     }
 
     /// The list that a family's policy is made of.
-    fn list(&self, scope: &Scope, family: Family) -> &Baseline {
+    pub(super) fn list(&self, scope: &Scope, family: Family) -> &Baseline {
         let mode = self.mode(&scope.workload).unwrap_or(Mode::Learn);
         let approved = self.in_force(&scope.workload, mode);
         match approved.filter(|approved| approved.profile.covers(family)) {
@@ -245,6 +245,17 @@ impl State {
             .filter(|(of, subject, _)| *of == family && covers(&pattern, subject))
             .map(|(_, subject, entry)| (subject.to_owned(), *entry))
             .collect();
+        self.stand_for(scope, family, set, members)
+    }
+
+    /// Puts a set in the place of its members.
+    pub(super) fn stand_for(
+        &mut self,
+        scope: &Scope,
+        family: Family,
+        set: &str,
+        members: Vec<(String, Entry)>,
+    ) -> Vec<Subject> {
         let Some(entry) = members.iter().map(|(_, entry)| *entry).reduce(join) else {
             return vec![];
         };
@@ -299,7 +310,8 @@ impl Engine {
     pub(super) fn weigh_paths(&self) {
         let gone = {
             let mut state = self.state();
-            let gone = state.collapse();
+            let mut gone = state.collapse();
+            gone.extend(state.collapse_names());
             let workloads: Vec<String> = state.workloads.keys().cloned().collect();
             for workload in workloads {
                 let bytes = state.paths.bytes(&workload) + state.volumes.bytes(&workload);

@@ -176,6 +176,8 @@ impl Engine {
             self.confirmed(workload)?;
         }
         self.settle(&format!("the mode of {workload}"));
+        // Whoever learned for less than a tick has learned.
+        self.weigh_calls();
         let mut state = self.state();
         let current = match state.workloads.get(workload) {
             Some(standing) => standing.state,

@@ -157,7 +157,11 @@ impl Replay {
                 }
             }
             Record::Begin => {
-                self.state.baseline = Baseline::from_rows(std::mem::take(&mut self.known))?;
+                let known = std::mem::take(&mut self.known);
+                // Who has learned something is held to it.
+                let learned = known.iter().map(|row| row.workload.as_str());
+                self.state.calls.expect(learned);
+                self.state.baseline = Baseline::from_rows(known)?;
             }
             Record::Lost { events, .. } => self.totals.lost += events,
             Record::Event { bytes, id, process } => {

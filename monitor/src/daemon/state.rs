@@ -86,6 +86,8 @@ pub struct State {
     pub(super) volumes: Ledger,
     /// What of their calls is usual.
     pub(super) calls: Calls,
+    /// Scopes in which a name was new since the open sets were last worked out.
+    pub(super) named: BTreeSet<Scope>,
     /// What operators were told, and what waits to be.
     pub(super) told: Budgets<Outline>,
     /// Names that workloads were given addresses for.
@@ -184,6 +186,7 @@ impl State {
             allow: BTreeMap::new(),
             volumes: Ledger::default(),
             calls: Calls::default(),
+            named: BTreeSet::new(),
             told: Budgets::default(),
             names: NameTable::default(),
             processes,
@@ -277,6 +280,9 @@ impl State {
         }
         if self.baseline.absorb(seen) {
             self.learned.insert(seen.scope.clone());
+            if matches!(seen.fact, Fact::Query(_)) {
+                self.named.insert(seen.scope.clone());
+            }
         }
         self.follow_paths(seen);
         for family in seen.families() {

@@ -1,13 +1,14 @@
 //! Subjects: under which text something is known, and under which it is learned.
 //!
-//! Files that are read or written are learned by form ([`super::paths`]): `/tmp/req-{uuid}.json`.
-//! Everything else, programs and sockets too, and all of `/proc`, is learned as it is. What is known
+//! Files that are read or written are learned by form ([`super::paths`]): `/tmp/req-{uuid}.json`, names
+//! that are looked up too ([`super::destinations::suffix`]): `cdn-{n}.example.com`. Everything else, programs and sockets too, and all of `/proc`, is learned as it is. What is known
 //! exactly stays so: a list that a person wrote holds for the names that are in it.
 
 use monitor_common::class::Family;
 
 use super::{
     Baseline,
+    destinations::suffix,
     paths::{self, Access, Forms, path_of},
 };
 use crate::{
@@ -35,9 +36,19 @@ fn general(file: &FileAccess) -> bool {
 
 /// The subject under which something is learned in a family.
 pub fn learned_as(family: Family, fact: &Fact) -> String {
+    if let Some(name) = looked_up(family, fact) {
+        return suffix::form(name).0;
+    }
     match file_forms(family, fact) {
         Some((_, forms)) => forms.form,
         None => fact.subject(),
+    }
+}
+
+fn looked_up(family: Family, fact: &Fact) -> Option<&[u8]> {
+    match fact {
+        Fact::Query(lookup) if family == Family::Name => Some(&lookup.name),
+        _ => None,
     }
 }
 
@@ -54,6 +65,10 @@ impl Baseline {
         let subject = fact.subject();
         if known(&subject) {
             return Some(subject);
+        }
+        if let Some(name) = looked_up(family, fact) {
+            let forms = std::iter::once(suffix::form(name).0).chain(suffix::open(name));
+            return forms.into_iter().find(known);
         }
         let (_, forms) = file_forms(family, fact)?;
         std::iter::once(forms.form).chain(forms.sets).find(known)
@@ -91,7 +106,8 @@ mod tests {
     use super::*;
     use crate::{
         baseline::Entry,
-        testing::{connect, exec, open, scope, seen},
+        observation::Lookup,
+        testing::{connect, endpoint, exec, open, scope, seen},
     };
 
     const UUID: [&str; 2] = [
@@ -139,6 +155,35 @@ mod tests {
         ] {
             assert_eq!(learned_as(family, &fact), fact.subject());
         }
+    }
+
+    fn query(name: &str) -> Fact {
+        Fact::Query(Lookup {
+            name: name.into(),
+            qtype: 1,
+            resolver: endpoint("10.0.0.53:53/udp"),
+            cookie: 1,
+        })
+    }
+
+    #[test]
+    fn a_name_is_known_by_its_form_where_its_owner_is() {
+        let mut baseline = learned(&[query("cdn-17.example.com"), query("a.github.io")]);
+        let known = |baseline: &Baseline, name: &str| {
+            baseline.known_as(&scope(), Family::Name, &query(name))
+        };
+        let form = Some("cdn-{n}.example.com".to_owned());
+        assert_eq!(known(&baseline, "cdn-18.example.com"), form);
+        assert_eq!(known(&baseline, "api.example.com"), None);
+        assert_eq!(
+            known(&baseline, "a.github.io").as_deref(),
+            Some("a.github.io")
+        );
+        assert_eq!(known(&baseline, "b.github.io"), None);
+        let set = "{any}.example.com";
+        baseline.insert(&scope(), Family::Name, set, Entry::default());
+        assert_eq!(known(&baseline, "api.example.com").as_deref(), Some(set));
+        assert_eq!(known(&baseline, "x.y.example.com"), None);
     }
 
     #[test]

@@ -99,6 +99,29 @@ pub fn decide_widened(mut observation: Observation, mode: Mode, baseline: &Basel
     }
 }
 
+/// What is made of a look-up of a name that was not learned, in a workload that is held to something.
+/// `mode` is that of its family, not learn. Nothing refuses a look-up.
+pub fn decide_name(mut observation: Observation, mode: Mode, baseline: &Baseline) -> Decision {
+    observation.verdict = Verdict::Audited;
+    observation.mode = mode;
+    let families = [Family::Name];
+    Decision {
+        outcome: Outcome::Alert,
+        reasons: vec![
+            what(&observation),
+            known_instead(&observation, baseline, &families),
+            "A question can carry data out by itself, and comes before a call to a new place. It was let through: looking a name up is told, not refused; connecting to what was not learned is."
+                .into(),
+            how_to_allow(&observation, &families),
+        ],
+        name: None,
+        nearest: nearest(&observation, baseline),
+        budgeted: true,
+        first: None,
+        observation,
+    }
+}
+
 /// Says what name the address of an observation goes by: `names` are those that its workload was
 /// given the address for. A server name that is not among them is a reason of its own.
 pub fn name_it(decision: &mut Decision, names: &[&str]) {
@@ -369,6 +392,13 @@ fn how_to_allow(seen: &Observation, unknown: &[Family]) -> String {
             Some(format!("{list} = [{rule}]"))
         })
         .collect();
+    if rules.is_empty() {
+        return format!(
+            "If it is meant, approve it with `slmguard baseline approve {workload} --subject {}` and \
+             its --role, --phase and --family, or let it learn again: `slmguard mode {workload} learn`.",
+            seen.subject()
+        );
+    }
     format!(
         "To allow it, approve it with `slmguard baseline approve {workload}`, or add {} to \
          [workload.allow] of workload {workload} in the configuration.",

@@ -23,7 +23,7 @@ mod volume;
 
 pub use control::{Modes, Undeniable, control};
 pub use error::CompileError;
-pub use explain::{decide, decide_widened, name_it};
+pub use explain::{decide, decide_name, decide_widened, name_it};
 pub use found::judge_found;
 pub use held::{again, held};
 pub use odd::odd;

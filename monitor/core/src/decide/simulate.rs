@@ -348,10 +348,7 @@ impl Simulation {
             if UNLEARNABLE_FACILITIES & facility.bit() != 0);
         let listed = self.listed.get(&(seen.scope.role, seen.scope.phase));
         let listed = match family {
-            Family::Name => {
-                let known = self.known.get(&seen.scope, family, &seen.subject());
-                known.is_some()
-            }
+            Family::Name => self.known.known_as(&seen.scope, family, fact).is_some(),
             _ => learnable && listed.is_some_and(|book| book.has(family, fact)),
         };
         let unnamed = matches!(fact, Fact::Unix(UnixPeer::Unnamed));

@@ -7,6 +7,7 @@ mod flow;
 mod launch;
 mod membership;
 mod modes;
+mod names;
 mod odd;
 mod paths;
 mod recording;

@@ -213,6 +213,11 @@ impl Calls {
             .retain(|finding| finding.scope.workload != workload);
     }
 
+    /// Whether a workload has learned since calls and look-ups are watched for.
+    pub fn is_watched(&self, workload: &str) -> bool {
+        self.workloads.contains_key(workload)
+    }
+
     /// What of a workload is not judged, in a sentence; `None` where all of it is.
     pub fn unwatched(&self, workload: &str) -> Option<String> {
         let Some(known) = self.workloads.get(workload) else {
