@@ -79,12 +79,14 @@ impl Report {
 
     fn count(&mut self, alerts: &[Value]) {
         for alert in alerts {
+            // Several may be told together.
+            let times = alert["count"].as_u64().unwrap_or(1);
             let counter = match alert["verdict"].as_str() {
                 Some("blocked") => &mut self.blocked,
                 Some("killed") => &mut self.killed,
                 _ => &mut self.told,
             };
-            *counter += 1;
+            *counter += times;
             let text = |key: &str| alert[key].as_str().unwrap_or_default().to_owned();
             let subject = format!("{} {}: {}", text("kind"), text("subject"), text("verdict"));
             if !self.subjects.contains(&subject) {

@@ -226,6 +226,24 @@ fn a_server_and_its_agent_that_run_already_are_found_explained_and_guarded() -> 
         panic!("what is known goes on working")
     };
 
+    // Other weights under the same name: the path is known, and so is what was there before.
+    let next = model.with_extension("next");
+    let mut weights = fs::read(&model)?;
+    weights.push(0);
+    fs::write(&next, weights)?;
+    fs::rename(&next, &model)?;
+    let replaced = sha256(&model)?;
+    scene.restart()?;
+    let alert = guard.alert("the model that was replaced", |alert| {
+        alert["kind"] == "model"
+    })?;
+    assert_eq!(alert["subject"], model.to_string_lossy().as_ref());
+    assert_eq!(alert["verdict"], "audited");
+    let reasons = alert["reasons"].to_string();
+    for part in [&digest, &replaced] {
+        assert!(reasons.contains(part), "no {part} in {reasons}");
+    }
+
     // The hooks for files came with the first workload, and were seen to work.
     let files: Vec<Value> = guard
         .doctor()?

@@ -75,6 +75,12 @@ impl Fact {
                 "count": call.count,
                 "score": call.score,
             }),
+            Self::Model(model) => json!({
+                "sha256": model.sha256,
+                "size": model.size,
+                "runs_code": model.runs_code,
+                "before": model.before,
+            }),
             Self::Found(fact) => json!({ "found": fact.kind() }),
             _ => return None,
         })

@@ -134,8 +134,27 @@ pub enum Fact {
     Volume(Volume),
     /// A call that is rare in a server. Not seen by any hook: worked out from calls and answers.
     Odd(OddCall),
+    /// A model that was not learned. Not seen by any hook: worked out from the files that workloads use.
+    Model(Box<ModelFile>),
     /// Alerts that were over the budget. Not seen by any hook: counted by the daemon.
     Held(Box<Held>),
+}
+
+/// A model file that a workload uses and did not learn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFile {
+    /// Path, escaped.
+    pub path: String,
+    /// SHA-256 of all of it, in hexadecimal digits.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+    /// Loading its format runs code.
+    pub runs_code: bool,
+    /// Digest of what was used under that path before.
+    pub before: Option<String>,
+    /// How many models were learned.
+    pub known: u64,
 }
 
 /// Alerts of one scope that were over the budget of a day, told together.
@@ -396,6 +415,7 @@ impl Fact {
             Self::Found(_) => "found",
             Self::Volume(_) => "volume",
             Self::Odd(_) => "odd",
+            Self::Model(_) => "model",
             Self::Held(_) => "held",
         }
     }
@@ -427,6 +447,7 @@ impl Fact {
             | Self::Map { .. }
             | Self::Volume(_)
             | Self::Odd(_)
+            | Self::Model(_)
             | Self::Held(_) => vec![],
         }
     }
@@ -446,6 +467,7 @@ impl Fact {
             Self::Found(fact) => fact.subject(),
             Self::Volume(volume) => volume.connector.to_string(),
             Self::Odd(call) => call.endpoint.to_string(),
+            Self::Model(model) => model.path.clone(),
             Self::Held(_) => "the alert budget".into(),
             Self::Fork { .. } | Self::Exit { .. } | Self::Phase { .. } => String::new(),
         }

@@ -33,7 +33,7 @@ use super::{
     discovery::{self, AgentState, Discovery},
     evidence,
     guard::Guard,
-    modes, paths,
+    models, modes, paths,
     random::AlertIds,
     recorder::Raw,
     state::{Outline, State},
@@ -163,6 +163,7 @@ impl Engine {
         let rules = config.workloads.iter();
         state.allow = rules.map(|w| (w.name.clone(), w.allow.clone())).collect();
         state.calls = calls::load(&store)?;
+        state.models = models::load(&store)?;
         state.told = Budgets::new(config.alerts.new_per_day);
         let engine = Self {
             classes,

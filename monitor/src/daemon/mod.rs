@@ -19,6 +19,7 @@ mod found;
 pub mod guard;
 mod launch;
 mod membership;
+mod models;
 mod modes;
 mod names;
 mod notify;

@@ -13,6 +13,7 @@ use slmguard_core::{
         Baseline, Row,
         destinations::calls::Calls,
         evidence::{Evidence, episode::Attribution},
+        models::Models,
         subject::learned_as,
         volume::ledger::Ledger,
     },
@@ -86,6 +87,8 @@ pub struct State {
     pub(super) volumes: Ledger,
     /// What of their calls is usual.
     pub(super) calls: Calls,
+    /// Which models they used.
+    pub(super) models: Models,
     /// Scopes in which a name was new since the open sets were last worked out.
     pub(super) named: BTreeSet<Scope>,
     /// What operators were told, and what waits to be.
@@ -186,6 +189,7 @@ impl State {
             allow: BTreeMap::new(),
             volumes: Ledger::default(),
             calls: Calls::default(),
+            models: Models::default(),
             named: BTreeSet::new(),
             told: Budgets::default(),
             names: NameTable::default(),

@@ -36,6 +36,7 @@ impl State {
         self.volumes.forget(workload);
         self.paths.forget(workload);
         self.calls.forget(workload);
+        self.models.forget(workload);
         self.told.forget(workload);
         self.forget_unsaved(workload);
     }
@@ -75,6 +76,10 @@ impl Engine {
             for finding in state.calls.take_findings() {
                 let version = self.version(&state, &finding.scope);
                 outlines.push(state.outline_call(&finding, version));
+            }
+            for finding in state.models.take_findings() {
+                let version = self.version(&state, &finding.scope);
+                outlines.push(state.outline_model(&finding, version));
             }
             let found: Vec<_> = outlines
                 .into_iter()

@@ -168,6 +168,7 @@ impl Threads {
         engine.save_volumes();
         engine.save_paths();
         engine.save_calls();
+        engine.save_models();
         self.stop_sink.store(true, Ordering::Relaxed);
         if let Some(bell) = engine.sink_bell.get() {
             let _ = bell.try_send(());
@@ -403,6 +404,7 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             engine.tell_flows(&mut told);
             engine.weigh_volumes();
             engine.weigh_calls();
+            engine.weigh_models();
         }
         if enrol.now() {
             let problem = engine.refresh_enrolment(cgroups).err();
@@ -422,6 +424,7 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             engine.save_volumes();
             engine.save_paths();
             engine.save_calls();
+            engine.save_models();
         }
         if publish.now() {
             engine.weigh_paths();

@@ -15,6 +15,8 @@ pub enum Ledger {
     Path,
     /// Calls of destinations that were not learned.
     Call,
+    /// Models by digest.
+    Model,
 }
 
 impl Ledger {
@@ -25,6 +27,7 @@ impl Ledger {
             Self::Volume => "volume",
             Self::Path => "path",
             Self::Call => "call",
+            Self::Model => "model",
         }
     }
 }

@@ -41,6 +41,14 @@ const fn row(severity: Severity, attack: Ids, atlas: Ids, owasp: Ids) -> Mapping
     }
 }
 
+/// Another model than the one that was there.
+const OTHER_MODEL: Mapping = row(
+    Severity::High,
+    &["T1565.001"],
+    &["AML.T0018.000", "AML.T0058"],
+    &["LLM03:2025", "LLM04:2025", "ASI04:2026"],
+);
+
 /// The mapping of an observation.
 pub fn mapping(observation: &Observation) -> Mapping {
     let found = match observation.fact.inner() {
@@ -65,6 +73,7 @@ pub fn mapping(observation: &Observation) -> Mapping {
         Fact::Facility { facility, .. } => by_facility(*facility),
         Fact::Volume(volume) => by_volume(volume),
         Fact::Odd(call) => by_oddity(call.what),
+        Fact::Model(_) => OTHER_MODEL,
         // A number of others, each of which has ids of its own.
         Fact::Held(_) => row(Severity::Medium, &[], &[], &[]),
         Fact::Fork { .. }
@@ -240,12 +249,7 @@ fn open(file: &FileAccess, role: Role) -> Mapping {
         .iter()
         .any(|ending| name.ends_with(ending.as_bytes()))
     {
-        return row(
-            Severity::High,
-            &["T1565.001"],
-            &["AML.T0018.000", "AML.T0058"],
-            &["LLM03:2025", "LLM04:2025", "ASI04:2026"],
-        );
+        return OTHER_MODEL;
     }
     row(
         Severity::Medium,

@@ -9,6 +9,7 @@
 pub mod destinations;
 pub mod evidence;
 pub mod lineage;
+pub mod models;
 pub mod order;
 pub mod subject;
 pub mod volume;

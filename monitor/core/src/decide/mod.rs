@@ -18,6 +18,7 @@ mod error;
 mod explain;
 mod found;
 mod held;
+mod model;
 mod odd;
 mod volume;
 
@@ -26,5 +27,6 @@ pub use error::CompileError;
 pub use explain::{decide, decide_name, decide_widened, name_it};
 pub use found::judge_found;
 pub use held::{again, held};
+pub use model::model;
 pub use odd::odd;
 pub use volume::volume;

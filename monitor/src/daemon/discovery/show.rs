@@ -42,7 +42,7 @@ pub(super) fn description(model: &view::Model) -> Description {
 
 impl Engine {
     /// Model files with what is known about them by now.
-    pub(super) fn models(&self, files: &[(String, FileId, Format)]) -> Vec<view::Model> {
+    pub(in crate::daemon) fn models(&self, files: &[(String, FileId, Format)]) -> Vec<view::Model> {
         files
             .iter()
             .map(|(path, id, format)| {

@@ -6,6 +6,7 @@ mod discovery;
 mod flow;
 mod launch;
 mod membership;
+mod models;
 mod modes;
 mod names;
 mod odd;
