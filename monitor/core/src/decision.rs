@@ -1,6 +1,6 @@
 //! Decision: what is made of one observation, with its reasons.
 
-use crate::observation::Observation;
+use crate::{baseline::order::trace::Trace, observation::Observation};
 
 /// What is made of one observation.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub struct Decision {
     pub name: Option<String>,
     /// The nearest known subjects of the same family and scope, best first, at most three.
     pub nearest: Vec<String>,
+    /// What came before in the same episode; for alerts only.
+    pub before: Option<Trace>,
 }
 
 /// What follows from an observation.

@@ -333,6 +333,7 @@ impl Engine {
         state.volumes.forget(workload);
         state.paths.forget(workload);
         state.calls.forget(workload);
+        state.chains.forget(workload);
         state.forget_unsaved(workload);
         state.approved.remove(workload);
         state

@@ -33,7 +33,7 @@ use super::{
     discovery::{self, AgentState, Discovery},
     evidence,
     guard::Guard,
-    modes, paths,
+    modes, order, paths,
     random::AlertIds,
     recorder::Raw,
     state::{Outline, State},
@@ -163,6 +163,7 @@ impl Engine {
         let rules = config.workloads.iter();
         state.allow = rules.map(|w| (w.name.clone(), w.allow.clone())).collect();
         state.calls = calls::load(&store)?;
+        state.chains = order::load(&store, &config.workloads)?;
         let engine = Self {
             classes,
             store,
@@ -178,6 +179,8 @@ impl Engine {
             found: Workload {
                 name: String::new(),
                 mode: "learn".into(),
+                private: vec![],
+                untrusted: vec![],
                 processes: vec![],
                 allow: Rules::default(),
                 deny: Rules::default(),

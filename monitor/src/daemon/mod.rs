@@ -21,6 +21,7 @@ mod launch;
 mod membership;
 mod modes;
 mod notify;
+mod order;
 mod paths;
 mod publish;
 pub mod random;

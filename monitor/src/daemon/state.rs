@@ -13,6 +13,7 @@ use slmguard_core::{
         Baseline, Row,
         destinations::calls::Calls,
         evidence::{Evidence, episode::Attribution},
+        order::follow::Chains,
         subject::learned_as,
         volume::ledger::Ledger,
     },
@@ -86,6 +87,8 @@ pub struct State {
     pub(super) volumes: Ledger,
     /// What of their calls is usual.
     pub(super) calls: Calls,
+    /// What came before in each episode.
+    pub(super) chains: Chains,
     /// Names that workloads were given addresses for.
     pub names: NameTable,
     /// Members.
@@ -182,6 +185,7 @@ impl State {
             allow: BTreeMap::new(),
             volumes: Ledger::default(),
             calls: Calls::default(),
+            chains: Chains::default(),
             names: NameTable::default(),
             processes,
             workloads: workloads
@@ -211,10 +215,12 @@ impl State {
                 .observe(&seen.scope, flow, seen.process, seen.time);
         }
         self.observe_call(&observation);
+        let place = self.follow(&observation);
         let attribution = self.evidence.observe(&observation);
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
         let mut decision = self.judge(observation);
         self.name(&mut decision);
+        self.trace(&mut decision, &place);
         self.learn(&decision, attribution.as_ref());
         Outline {
             decision,

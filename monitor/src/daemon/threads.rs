@@ -168,6 +168,7 @@ impl Threads {
         engine.save_volumes();
         engine.save_paths();
         engine.save_calls();
+        engine.save_order();
         self.stop_sink.store(true, Ordering::Relaxed);
         if let Some(bell) = engine.sink_bell.get() {
             let _ = bell.try_send(());
@@ -421,6 +422,7 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             engine.save_volumes();
             engine.save_paths();
             engine.save_calls();
+            engine.save_order();
         }
         if publish.now() {
             engine.weigh_paths();

@@ -15,6 +15,8 @@ pub enum Ledger {
     Path,
     /// Calls of destinations that were not learned.
     Call,
+    /// Pairs of connectors that follow each other.
+    Order,
 }
 
 impl Ledger {
@@ -25,6 +27,7 @@ impl Ledger {
             Self::Volume => "volume",
             Self::Path => "path",
             Self::Call => "call",
+            Self::Order => "order",
         }
     }
 }

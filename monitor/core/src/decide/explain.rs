@@ -67,6 +67,7 @@ pub fn decide(observation: Observation, baseline: &Baseline) -> Decision {
         reasons,
         name: None,
         nearest,
+        before: None,
     }
 }
 
@@ -91,6 +92,7 @@ pub fn decide_widened(mut observation: Observation, mode: Mode, baseline: &Basel
         ],
         name: None,
         nearest: nearest(&observation, baseline),
+        before: None,
         observation,
     }
 }

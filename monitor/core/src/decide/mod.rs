@@ -20,6 +20,7 @@ mod found;
 mod odd;
 mod volume;
 
+pub use crate::baseline::order::trace::trace_it;
 pub use control::{Modes, Undeniable, control};
 pub use error::CompileError;
 pub use explain::{decide, decide_widened, name_it};

@@ -37,6 +37,7 @@ pub fn odd(finding: &Finding, mode: Mode) -> Decision {
         outcome: Outcome::Alert,
         name: None,
         nearest: vec![],
+        before: None,
     }
 }
 

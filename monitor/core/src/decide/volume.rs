@@ -40,6 +40,7 @@ pub fn volume(finding: &Finding, mode: Mode) -> Decision {
         outcome: Outcome::Alert,
         name: None,
         nearest: vec![],
+        before: None,
     }
 }
 
