@@ -36,6 +36,8 @@ least = 100
 [[workload]]
 name = "assistant"
 mode = "learn"
+private = ["/srv/data/**", "/srv/mail/{uuid}.eml"]
+untrusted = ["/srv/inbox/**", "/srv/mail/{uuid}.eml"]
 [[workload.process]]
 role = "server"
 exe  = "/usr/bin/node"
@@ -223,6 +225,27 @@ fn what_does_not_fit_into_the_kernel_is_refused() {
 #[test]
 fn hostile_text_in_a_mistake_is_escaped() {
     assert!(problem("[log]\nlevel = \"a\\u001b[31m\"").contains("a\\u{1b}[31m"));
+}
+
+#[test]
+fn what_is_declared_about_files_is_held_to_the_grammar_of_rules() {
+    let of = |line: &str| {
+        problem(&format!(
+            "[[workload]]\nname = \"a\"\n{line}\n[[workload.process]]\nrole = \"tool\"\nexe = \"/x\""
+        ))
+    };
+    let found = of("private = [\"/srv/**\", \"srv/data\"]");
+    assert_eq!(
+        found.split(": ").next(),
+        Some("workload[0].private[1]"),
+        "{found}"
+    );
+    assert!(found.contains("must start with `/`"), "{found}");
+    let found = of("untrusted = [\"/srv/*.eml\"]");
+    assert!(
+        found.starts_with("workload[0].untrusted[0]: ") && found.contains("whole component"),
+        "{found}"
+    );
 }
 
 prop_compose! {
