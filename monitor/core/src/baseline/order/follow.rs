@@ -21,13 +21,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use monitor_common::{class::Role, event::Verdict, path::permission::READ};
+use monitor_common::{event::Verdict, path::permission::READ};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bigram::{Bigrams, EDGE, OTHER},
+    bigram::Bigrams,
     chain::{Chain, Class, Step, bit},
     declared::Declared,
+    followed::{Followed, MAX_CALLS, MAX_CONNECTORS, OfWorkload},
     trace::{self, Trace},
 };
 use crate::{
@@ -38,24 +39,14 @@ use crate::{
 
 /// Chains of one workload; the least recently used goes first. About 300 KB.
 pub const MAX_CHAINS: usize = 64;
-/// Connectors of one workload that have a number; later ones are [`OTHER`].
-pub const MAX_CONNECTORS: usize = 62;
-/// Calls of one episode that are taken in.
-pub const MAX_CALLS: usize = 64;
-/// Learned episodes from which on a new pair is told.
-pub const LEAST: u64 = 30;
 /// Characters of one text of a step.
 const MAX_TEXT: usize = 200;
-/// Processes of one episode that findings are brought home by.
-const MAX_PROCESSES: usize = 8;
 /// Processes that were started and have not become tools yet.
 const MAX_BORN: usize = 4096;
 /// Destinations outside the list that one episode remembers to have called.
 const MAX_STRANGERS: usize = 16;
 /// Starters of starters that a step is told to.
 const MAX_DEPTH: usize = 4;
-/// Bytes of a chain without its texts.
-const CHAIN_BYTES: usize = 1024;
 
 /// What an observation added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,38 +68,6 @@ pub struct Chains {
     born: BTreeMap<ProcessKey, EpisodeId>,
     /// Counts uses.
     turn: u64,
-}
-
-#[derive(Clone, Debug, Default)]
-struct OfWorkload {
-    declared: Declared,
-    chains: BTreeMap<EpisodeId, Followed>,
-    /// Numbered from 1 in the order in which they were first called.
-    connectors: Vec<Endpoint>,
-    pairs: BTreeMap<Role, Bigrams>,
-    /// The last file with a taint bit, and when it was reported, nanoseconds since the epoch.
-    earlier: BTreeMap<(Role, u8), (u64, String)>,
-}
-
-/// One episode.
-#[derive(Clone, Debug)]
-struct Followed {
-    kind: Kind,
-    role: Role,
-    /// One of at most so many.
-    of: u16,
-    chain: Chain,
-    /// What gave it the taint bits.
-    untrusted: Option<String>,
-    private: Option<String>,
-    strangers: BTreeSet<Endpoint>,
-    calls: Vec<u8>,
-    learning: bool,
-    processes: Vec<ProcessKey>,
-    /// The episode in which it was started.
-    starter: Option<EpisodeId>,
-    used: u64,
-    over: bool,
 }
 
 /// The pairs of one workload, for the store and for recordings.
@@ -169,7 +128,7 @@ impl Chains {
             return Place::default();
         }
         let before = match &seen.fact {
-            Fact::Exec { .. } => self.born.remove(&seen.process),
+            Fact::Exec { after: Some(_), .. } => self.born.remove(&seen.process),
             _ => None,
         };
         let attribution = self.episodes.observe(seen);
@@ -179,11 +138,8 @@ impl Chains {
         let Some(attribution) = attribution else {
             return Place::default();
         };
-        match &seen.fact {
-            Fact::Exit { .. } => {
-                self.born.remove(&seen.process);
-            }
-            _ => {}
+        if let Fact::Exit { .. } = &seen.fact {
+            self.born.remove(&seen.process);
         }
         self.turn += 1;
         let steps = self.steps(seen);
@@ -316,6 +272,9 @@ impl Chains {
             return vec![];
         };
         let (first, last) = (attribution.episode, attribution.newest);
+        if first > last {
+            return vec![];
+        }
         let may_be = |(id, followed): &(&EpisodeId, &Followed)| match attribution.kind {
             Kind::Request => followed.kind == Kind::Request && followed.role == scope.role,
             Kind::ToolLife | Kind::Slot => **id == first || **id == last,
@@ -523,126 +482,6 @@ impl Chains {
                 }
             }
         }
-    }
-}
-
-impl OfWorkload {
-    fn learned(&self) -> bool {
-        !self.connectors.is_empty() || !self.pairs.is_empty()
-    }
-
-    fn number(&mut self, endpoint: Endpoint, learning: bool) -> u8 {
-        let known = self.connectors.iter().position(|known| *known == endpoint);
-        let at = known.or_else(|| {
-            let room = learning && self.connectors.len() < MAX_CONNECTORS;
-            room.then(|| {
-                self.connectors.push(endpoint);
-                self.connectors.len() - 1
-            })
-        });
-        at.and_then(|at| u8::try_from(at + 1).ok()).unwrap_or(OTHER)
-    }
-
-    /// Learns of an episode, once.
-    fn finish(&mut self, followed: &Followed) {
-        if !followed.over && followed.learning && !followed.calls.is_empty() {
-            let pairs = self.pairs.entry(followed.role).or_default();
-            pairs.learn(&followed.calls);
-        }
-    }
-
-    /// The last pair of known connectors in an episode that is not usual.
-    fn news(&self, followed: &Followed) -> Option<String> {
-        let pairs = self.pairs.get(&followed.role)?;
-        if pairs.episodes() < LEAST || followed.learning || followed.doubt() > 1 {
-            return None;
-        }
-        let calls = &followed.calls;
-        let before = std::iter::once(EDGE).chain(calls.iter().copied());
-        let all: Vec<(u8, u8)> = before.zip(calls.iter().copied()).collect();
-        let news = |(a, b): &&(u8, u8)| *a != OTHER && *b != OTHER && !pairs.knows(*a, *b);
-        let (before, after) = all.iter().rev().find(news)?;
-        let name = |number: u8| {
-            let at = usize::from(number).checked_sub(1)?;
-            self.connectors.get(at).map(Endpoint::to_string)
-        };
-        let before = name(*before);
-        Some(trace::pair(
-            before.as_deref(),
-            &name(*after)?,
-            pairs.episodes(),
-        ))
-    }
-
-    /// Whether it would be a trifecta if known files were told each time.
-    fn earlier(&self, followed: &Followed, seen: &Observation) -> Option<String> {
-        let out = matches!(&seen.fact, Fact::Connect(_) | Fact::Send(_));
-        if !out || seen.verdict == Verdict::Known {
-            return None;
-        }
-        let bits = followed.chain.bits();
-        let mut found = vec![];
-        for (taint, kind) in [(bit::UNTRUSTED, "untrusted"), (bit::PRIVATE, "private")] {
-            if bits & taint == 0 {
-                let (time, what) = self.earlier.get(&(followed.role, taint))?;
-                let seconds = seen.time.saturating_sub(*time) / 1_000_000_000;
-                found.push((kind, what.as_str(), seconds));
-            }
-        }
-        (!found.is_empty()).then(|| trace::earlier(followed.role, &found))
-    }
-
-    fn bytes(&self) -> usize {
-        let chains: usize = self.chains.values().map(Followed::bytes).sum();
-        let pairs: usize = self.pairs.values().map(Bigrams::bytes).sum();
-        chains + pairs + self.connectors.len() * size_of::<Endpoint>()
-    }
-}
-
-impl Followed {
-    /// One of so many requests. What is uncertain about a minute of background work is another
-    /// matter, and is said in another way.
-    fn doubt(&self) -> u16 {
-        match self.kind {
-            Kind::Slot => 1,
-            Kind::Request | Kind::ToolLife => self.of,
-        }
-    }
-
-    fn touch(&mut self, process: ProcessKey) {
-        if !self.processes.contains(&process) {
-            if self.processes.len() >= MAX_PROCESSES {
-                self.processes.remove(0);
-            }
-            self.processes.push(process);
-        }
-    }
-
-    /// Whether it completes the trifecta.
-    fn add(&mut self, time: u64, step: &Step) -> bool {
-        if let Step::Read(class, what) = step {
-            let places = [
-                (bit::UNTRUSTED, &mut self.untrusted),
-                (bit::PRIVATE, &mut self.private),
-            ];
-            for (taint, place) in places {
-                if class.bits() & taint != 0 && place.is_none() {
-                    *place = Some(what.clone());
-                }
-            }
-        }
-        if self.chain.has(step) {
-            return self.chain.completes(step);
-        }
-        self.chain.step(time, step.clone())
-    }
-
-    fn bytes(&self) -> usize {
-        let text = |(_, step): &(u64, Step)| match step {
-            Step::Inbound(text) | Step::Read(_, text) | Step::Exec(text) => text.len(),
-            Step::Egress { destination, .. } => destination.len(),
-        };
-        CHAIN_BYTES + self.chain.steps().iter().map(text).sum::<usize>()
     }
 }
 

@@ -1,9 +1,12 @@
 //! Tests of following: what an episode has, what it inherits, and that memory is bounded.
 
-use monitor_common::path::permission::WRITE;
+use monitor_common::{class::Role, path::permission::WRITE};
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    super::{declared::Declared, followed::LEAST},
+    *,
+};
 use crate::{
     observation::{FileAccess, Flow},
     testing::{connect, endpoint, exec, open, scope, seen},

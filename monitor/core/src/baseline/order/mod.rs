@@ -9,6 +9,7 @@ pub mod bigram;
 pub mod chain;
 pub mod declared;
 pub mod follow;
+mod followed;
 pub mod markov;
 pub mod reach;
 pub mod trace;
