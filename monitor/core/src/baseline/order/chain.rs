@@ -147,7 +147,8 @@ impl Chain {
         &self.steps
     }
 
-    /// The chain in one sentence for a person.
+    /// The chain in one sentence for a person. Calls of destinations in the baseline are left out of
+    /// it, unless one is the last step.
     pub fn sentence(&self) -> String {
         if self.steps.is_empty() {
             return "Nothing happened.".into();
@@ -155,7 +156,12 @@ impl Chain {
         let words: Vec<String> = self
             .steps
             .iter()
-            .map(|(after, step)| format!("{} (+{:.1} s)", words(step), *after as f64 / 1e9))
+            .enumerate()
+            .filter(|(at, (_, step))| {
+                let listed = matches!(step, Step::Egress { known: true, .. });
+                !listed || at + 1 == self.steps.len()
+            })
+            .map(|(_, (after, step))| format!("{} (+{:.1} s)", words(step), *after as f64 / 1e9))
             .collect();
         let mut text = words.join(", then ");
         if let Some(first) = text.get(..1).map(str::to_uppercase) {

@@ -344,7 +344,8 @@ impl Chains {
             Fact::Exec { program, .. } if happened => vec![Step::Exec(short(program.subject()))],
             Fact::Connect(endpoint) | Fact::Send(endpoint) => vec![Step::Egress {
                 destination: endpoint.to_string(),
-                known: seen.verdict == Verdict::Known,
+                // While it is learned, what is new becomes part of the list.
+                known: !seen.verdict.is_adverse(),
                 bytes: None,
             }],
             _ => vec![],
