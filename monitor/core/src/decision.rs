@@ -1,6 +1,6 @@
 //! Decision: what is made of one observation, with its reasons.
 
-use crate::observation::Observation;
+use crate::{baseline::order::trace::Trace, observation::Observation};
 
 /// What is made of one observation.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Decision {
     /// When the first was, nanoseconds since the epoch, where this stands for several that are told
     /// together.
     pub first: Option<u64>,
+    /// What came before in the same episode; for alerts only.
+    pub before: Option<Trace>,
 }
 
 impl Decision {
@@ -34,6 +36,7 @@ impl Decision {
             nearest: vec![],
             budgeted: true,
             first: None,
+            before: None,
         }
     }
 }

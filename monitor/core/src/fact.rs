@@ -250,7 +250,8 @@ pub enum UnixPeer {
 }
 
 /// What a flow carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Flow {
     /// The peer.
     pub peer: Endpoint,

@@ -47,7 +47,7 @@ impl State {
     }
 
     /// As [`Self::destinations`] says, without weighing the other families.
-    fn learns_destinations(&self, scope: &Scope) -> bool {
+    pub(super) fn learns_destinations(&self, scope: &Scope) -> bool {
         if self.mode(&scope.workload).unwrap_or(Mode::Learn) != Mode::Learn {
             return false;
         }
@@ -66,6 +66,7 @@ impl State {
             .names
             .of(&finding.scope.workload, address, finding.time);
         name_it(&mut decision, &names);
+        self.trace_finding(&mut decision);
         Outline {
             process: self.processes.observe(&decision.observation),
             decision,

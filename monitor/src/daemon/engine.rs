@@ -33,7 +33,7 @@ use super::{
     discovery::{self, AgentState, Discovery},
     evidence,
     guard::Guard,
-    models, modes, paths,
+    models, modes, order, paths,
     random::AlertIds,
     recorder::Raw,
     state::{Outline, State},
@@ -165,6 +165,7 @@ impl Engine {
         state.calls = calls::load(&store)?;
         state.models = models::load(&store)?;
         state.told = Budgets::new(config.alerts.new_per_day);
+        state.chains = order::load(&store, &config.workloads)?;
         let engine = Self {
             classes,
             store,
@@ -180,6 +181,8 @@ impl Engine {
             found: Workload {
                 name: String::new(),
                 mode: "learn".into(),
+                private: vec![],
+                untrusted: vec![],
                 processes: vec![],
                 allow: Rules::default(),
                 deny: Rules::default(),

@@ -23,6 +23,7 @@ mod models;
 mod modes;
 mod names;
 mod notify;
+mod order;
 mod paths;
 mod publish;
 pub mod random;

@@ -314,7 +314,9 @@ impl Engine {
             gone.extend(state.collapse_names());
             let workloads: Vec<String> = state.workloads.keys().cloned().collect();
             for workload in workloads {
-                let bytes = state.paths.bytes(&workload) + state.volumes.bytes(&workload);
+                let bytes = state.paths.bytes(&workload)
+                    + state.volumes.bytes(&workload)
+                    + state.chains.bytes(&workload);
                 state.evidence.besides(&workload, bytes);
             }
             gone

@@ -13,6 +13,7 @@ use axum::body::Bytes;
 use monitor_common::{ABI, hook::Hook};
 use slmguard_core::{
     config::Workload,
+    observation::Fact,
     recording::{BY_KERNEL, BY_RECORDER, End, Header, Member, Record, first_line, line},
     text::escape,
     time::rfc3339,
@@ -193,6 +194,17 @@ impl State {
                 (known != Some(&outline.process)).then(|| Box::new(outline.process.clone()))
             });
             recorder.event(raw, |bytes| Record::event(bytes, id, process));
+        } else if let Some((outline, _)) = outline
+            && let seen = &outline.decision.observation
+            && let Fact::Flow(flow) = &seen.fact
+        {
+            recorder.change(&Record::Flow {
+                member: Member::new(0, &seen.scope),
+                process: seen.process,
+                flow: *flow,
+                count: seen.count,
+                time: seen.time,
+            });
         }
         if !recorder.lives() {
             self.recorder = None;
@@ -328,6 +340,14 @@ impl Engine {
             add(Record::Policy { number, version });
         }
         state.baseline.rows().map(Record::Known).for_each(&mut add);
+        // A replay knows of no episode that has begun already.
+        state.chains.begin_anew();
+        state
+            .chains
+            .rows()
+            .into_iter()
+            .map(Record::Order)
+            .for_each(&mut add);
         for (workload, address, name, ends) in state.names.entries() {
             add(Record::Name {
                 workload: workload.into(),

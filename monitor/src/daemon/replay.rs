@@ -23,7 +23,7 @@ use slmguard_core::{
     workload::mode_from,
 };
 
-use super::{accelerate::Kept, state::State};
+use super::{accelerate::Kept, state::State, traffic};
 use crate::{
     api::view,
     enrich::process::ProcessTable,
@@ -116,7 +116,19 @@ impl Replay {
                 self.header = header;
             }
             // Rules are in the policies that the kernel enforced; its verdicts are in the events.
-            Record::Workload(_) | Record::End(_) => {}
+            Record::Workload(workload) => self.state.declare_files(&workload)?,
+            Record::End(_) => {}
+            Record::Order(row) => drop(self.state.chains.restore(vec![row])),
+            Record::Flow {
+                member,
+                process,
+                flow,
+                count,
+                time,
+            } => {
+                let sum = traffic::told(scope(&member)?, process, flow, count, time);
+                self.state.follow(&sum);
+            }
             Record::Class(member) => {
                 let scope = scope(&member)?;
                 self.names.0.insert(member.class, scope);

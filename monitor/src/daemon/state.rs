@@ -14,6 +14,7 @@ use slmguard_core::{
         destinations::calls::Calls,
         evidence::{Evidence, episode::Attribution},
         models::Models,
+        order::follow::Chains,
         subject::learned_as,
         volume::ledger::Ledger,
     },
@@ -93,6 +94,8 @@ pub struct State {
     pub(super) named: BTreeSet<Scope>,
     /// What operators were told, and what waits to be.
     pub(super) told: Budgets<Outline>,
+    /// What came before in each episode.
+    pub(super) chains: Chains,
     /// Names that workloads were given addresses for.
     pub names: NameTable,
     /// Members.
@@ -192,6 +195,7 @@ impl State {
             models: Models::default(),
             named: BTreeSet::new(),
             told: Budgets::default(),
+            chains: Chains::default(),
             names: NameTable::default(),
             processes,
             workloads: workloads
@@ -221,10 +225,12 @@ impl State {
                 .observe(&seen.scope, flow, seen.process, seen.time);
         }
         self.observe_call(&observation);
+        let place = self.follow(&observation);
         let attribution = self.evidence.observe(&observation);
         let policy_version = self.versions.get(&observation.policy).copied().unwrap_or(0);
         let mut decision = self.judge(observation);
         self.name(&mut decision);
+        self.trace(&mut decision, &place);
         self.learn(&decision, attribution.as_ref());
         Outline {
             decision,

@@ -37,6 +37,7 @@ impl State {
         self.paths.forget(workload);
         self.calls.forget(workload);
         self.models.forget(workload);
+        self.chains.forget(workload);
         self.told.forget(workload);
         self.forget_unsaved(workload);
     }

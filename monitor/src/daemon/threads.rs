@@ -169,6 +169,7 @@ impl Threads {
         engine.save_paths();
         engine.save_calls();
         engine.save_models();
+        engine.save_order();
         self.stop_sink.store(true, Ordering::Relaxed);
         if let Some(bell) = engine.sink_bell.get() {
             let _ = bell.try_send(());
@@ -425,6 +426,7 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             engine.save_paths();
             engine.save_calls();
             engine.save_models();
+            engine.save_order();
         }
         if publish.now() {
             engine.weigh_paths();

@@ -97,14 +97,38 @@ fn summary(
     [flows, sent, received]: Sums,
     (time, duration): (u64, u64),
 ) -> Observation {
-    let inbound = key.direction == direction::IN;
+    let process = ProcessKey {
+        pid: sum.tgid,
+        start_time: sum.start_time,
+    };
+    let flow = Flow {
+        peer: Endpoint {
+            address: std::net::Ipv6Addr::from(key.address).to_canonical(),
+            port: sum.port,
+            protocol: key.protocol,
+        },
+        local_port: sum.local_port,
+        inbound: key.direction == direction::IN,
+        sent,
+        received,
+        duration,
+        cookie: 0,
+    };
+    told(scope, process, flow, flows.max(1), time)
+}
+
+/// The observation of a sum.
+pub(super) fn told(
+    scope: Scope,
+    process: ProcessKey,
+    flow: Flow,
+    count: u64,
+    time: u64,
+) -> Observation {
     Observation {
         time,
-        process: ProcessKey {
-            pid: sum.tgid,
-            start_time: sum.start_time,
-        },
-        thread: sum.tgid,
+        process,
+        thread: process.pid,
         uid: 0,
         cgroup: 0,
         comm: String::new(),
@@ -115,20 +139,8 @@ fn summary(
         policy: 0,
         invariant: false,
         single_thread: false,
-        count: flows.max(1),
-        fact: Fact::Flow(Flow {
-            peer: Endpoint {
-                address: std::net::Ipv6Addr::from(key.address).to_canonical(),
-                port: sum.port,
-                protocol: key.protocol,
-            },
-            local_port: sum.local_port,
-            inbound,
-            sent,
-            received,
-            duration,
-            cookie: 0,
-        }),
+        count,
+        fact: Fact::Flow(flow),
     }
 }
 

@@ -33,6 +33,7 @@ impl State {
                 .of(&finding.scope.workload, address, finding.time);
             name_it(&mut decision, &names);
         }
+        self.trace_finding(&mut decision);
         Outline {
             process: self.processes.observe(&decision.observation),
             decision,

@@ -17,6 +17,8 @@ pub enum Ledger {
     Call,
     /// Models by digest.
     Model,
+    /// Pairs of connectors that follow each other.
+    Order,
 }
 
 impl Ledger {
@@ -28,6 +30,7 @@ impl Ledger {
             Self::Path => "path",
             Self::Call => "call",
             Self::Model => "model",
+            Self::Order => "order",
         }
     }
 }

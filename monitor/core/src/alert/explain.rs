@@ -2,7 +2,8 @@
 //! did it, and the commands that would allow it or rule it out. Pure text; every command in it is
 //! one that this version has.
 
-use super::Alert;
+use super::{Alert, ChainStep};
+use crate::baseline::order::trace::BEFORE;
 
 /// Where a line begins that belongs to a heading.
 const INDENT: &str = "  ";
@@ -15,7 +16,13 @@ pub fn explain(alert: &Alert) -> Vec<String> {
     page.line(&format!("alert {} on host {}", alert.id, alert.host));
 
     page.heading("What happened");
-    alert.reasons.iter().for_each(|reason| page.line(reason));
+    // The chain has its own place below.
+    let own = |reason: &&String| alert.chain.is_empty() || !reason.starts_with(BEFORE);
+    alert
+        .reasons
+        .iter()
+        .filter(own)
+        .for_each(|reason| page.line(reason));
     if alert.count > 1 {
         page.line(&format!(
             "{} times, first {}, last {}.",
@@ -26,6 +33,16 @@ pub fn explain(alert: &Alert) -> Vec<String> {
         "Seen by {} on the {} tier, policy {:013x}, in mode {}.",
         alert.hook, alert.tier, alert.policy_version, alert.mode
     ));
+
+    if !alert.chain.is_empty() {
+        let told = alert
+            .reasons
+            .iter()
+            .find(|reason| reason.starts_with(BEFORE));
+        let title = told.and_then(|reason| reason.split_once(':'));
+        page.heading(title.map_or("What came before", |(title, _)| title));
+    }
+    alert.chain.iter().for_each(|step| page.step(step));
 
     page.heading("What is known instead");
     if alert.nearest.is_empty() {
@@ -161,6 +178,25 @@ impl Page {
     }
     fn line(&mut self, text: &str) {
         self.lines.push(format!("{INDENT}{text}"));
+    }
+    fn step(&mut self, step: &ChainStep) {
+        let class = step.class.as_ref().map(|class| format!("{class} "));
+        let new = match step.known {
+            Some(false) => ", not in the list",
+            _ => "",
+        };
+        let did = match step.step.as_str() {
+            "inbound" => "request from",
+            "read" => "read",
+            "exec" => "started",
+            _ => "called",
+        };
+        self.line(&format!(
+            "{:>8.1} s  {did} {}{}{new}",
+            step.after_ms as f64 / 1e3,
+            class.unwrap_or_default(),
+            step.subject
+        ));
     }
     fn command(&mut self, text: &str) {
         self.lines.push(format!("{INDENT}{INDENT}{text}"));

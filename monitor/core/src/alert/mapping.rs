@@ -49,6 +49,18 @@ const OTHER_MODEL: Mapping = row(
     &["LLM03:2025", "LLM04:2025", "ASI04:2026"],
 );
 
+/// Nothing.
+pub(super) const NOTHING: Mapping = row(Severity::Info, &[], &[], &[]);
+
+/// Text of strangers, something private and a way out, all in one episode: indirect prompt injection,
+/// collection and exfiltration. Its severity is not used: it raises that of the alert.
+pub(super) const TRIFECTA: Mapping = row(
+    Severity::High,
+    &["T1005", "T1041"],
+    &["AML.T0051", "AML.T0086"],
+    &["LLM01:2025", "LLM02:2025", "ASI01:2026"],
+);
+
 /// The mapping of an observation.
 pub fn mapping(observation: &Observation) -> Mapping {
     let found = match observation.fact.inner() {
@@ -85,7 +97,7 @@ pub fn mapping(observation: &Observation) -> Mapping {
         | Fact::Answer { .. }
         | Fact::Hello { .. }
         | Fact::Map { .. }
-        | Fact::Found(_) => row(Severity::Info, &[], &[], &[]),
+        | Fact::Found(_) => NOTHING,
     };
     // What the operator forbade by name is never a trifle.
     let least = if observation.invariant {

@@ -9,6 +9,7 @@ mod tests;
 
 pub use explain::{choices, explain};
 pub use mapping::{Mapping, mapping};
+use mapping::{NOTHING, TRIFECTA};
 use monitor_common::{
     event::Verdict,
     facility::Facility,
@@ -17,6 +18,7 @@ use monitor_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    baseline::order::chain::Step,
     decision::Decision,
     observation::{Fact, Observation},
     time::rfc3339,
@@ -63,6 +65,9 @@ pub struct Alert {
     pub reasons: Vec<String>,
     /// The nearest known subjects, at most three.
     pub nearest: Vec<String>,
+    /// What came before in the same episode, what it is about last; absent where nothing did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<ChainStep>,
     /// Who.
     pub process: ProcessInfo,
     /// Version of the policy that decided.
@@ -93,8 +98,37 @@ pub enum Severity {
     Medium,
     /// A deviation of a kind that attacks are made of.
     High,
-    /// A breach of an invariant.
+    /// A breach of an invariant, or all that it takes to carry data out.
     Critical,
+}
+
+impl Severity {
+    /// One step worse.
+    pub const fn raised(self) -> Self {
+        match self {
+            Self::Info => Self::Low,
+            Self::Low => Self::Medium,
+            Self::Medium => Self::High,
+            Self::High | Self::Critical => Self::Critical,
+        }
+    }
+}
+
+/// A step of a chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChainStep {
+    /// Milliseconds since the first step.
+    pub after_ms: u64,
+    /// `inbound`, `read`, `exec`, `egress`.
+    pub step: String,
+    /// Peer, file, program or destination.
+    pub subject: String,
+    /// Of what is read: `untrusted`, `private`, `private and untrusted`, `secret`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Of a destination: whether it is in the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<bool>,
 }
 
 /// A process as alerts and events show it.
@@ -143,7 +177,20 @@ impl Alert {
             owasp,
             severity,
         } = mapping(seen);
-        let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        let trifecta = decision.before.as_ref().is_some_and(|b| b.trifecta);
+        let more = if trifecta { TRIFECTA } else { NOTHING };
+        let severity = if trifecta {
+            severity.raised()
+        } else {
+            severity
+        };
+        let owned = |ids: &[&str], more: &[&str]| {
+            let mut all: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+            let news = more.iter().filter(|id| !ids.contains(id));
+            all.extend(news.map(|id| (*id).to_owned()));
+            all
+        };
+        let before = decision.before.iter().flat_map(|before| &before.steps);
         let time = rfc3339(seen.time);
         Self {
             id: context.id,
@@ -164,15 +211,34 @@ impl Alert {
             severity,
             reasons: decision.reasons.clone(),
             nearest: decision.nearest.clone(),
+            chain: before.map(chain_step).collect(),
             process: context.process,
             policy_version: context.policy_version,
-            attack: owned(attack),
-            atlas: owned(atlas),
-            owasp: owned(owasp),
+            attack: owned(attack, more.attack),
+            atlas: owned(atlas, more.atlas),
+            owasp: owned(owasp, more.owasp),
             count: seen.count,
             first_seen: decision.first.map_or_else(|| time.clone(), rfc3339),
             last_seen: time,
         }
+    }
+}
+
+fn chain_step((after, step): &(u64, Step)) -> ChainStep {
+    let (word, subject, class, known) = match step {
+        Step::Inbound(from) => ("inbound", from, None, None),
+        Step::Read(class, what) => ("read", what, Some(class.word().to_owned()), None),
+        Step::Exec(program) => ("exec", program, None, None),
+        Step::Egress {
+            destination, known, ..
+        } => ("egress", destination, None, Some(*known)),
+    };
+    ChainStep {
+        after_ms: after / 1_000_000,
+        step: word.into(),
+        subject: subject.clone(),
+        class,
+        known,
     }
 }
 

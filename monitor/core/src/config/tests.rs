@@ -36,6 +36,8 @@ least = 100
 [[workload]]
 name = "assistant"
 mode = "learn"
+private = ["/srv/data/**", "/srv/mail/{uuid}.eml"]
+untrusted = ["/srv/inbox/**", "/srv/mail/{uuid}.eml"]
 [[workload.process]]
 role = "server"
 exe  = "/usr/bin/node"
@@ -225,6 +227,27 @@ fn hostile_text_in_a_mistake_is_escaped() {
     assert!(problem("[log]\nlevel = \"a\\u001b[31m\"").contains("a\\u{1b}[31m"));
 }
 
+#[test]
+fn what_is_declared_about_files_is_held_to_the_grammar_of_rules() {
+    let of = |line: &str| {
+        problem(&format!(
+            "[[workload]]\nname = \"a\"\n{line}\n[[workload.process]]\nrole = \"tool\"\nexe = \"/x\""
+        ))
+    };
+    let found = of("private = [\"/srv/**\", \"srv/data\"]");
+    assert_eq!(
+        found.split(": ").next(),
+        Some("workload[0].private[1]"),
+        "{found}"
+    );
+    assert!(found.contains("must start with `/`"), "{found}");
+    let found = of("untrusted = [\"/srv/*.eml\"]");
+    assert!(
+        found.starts_with("workload[0].untrusted[0]: ") && found.contains("whole component"),
+        "{found}"
+    );
+}
+
 prop_compose! {
     fn process()(role in ".{0,8}", exe in proptest::option::of(".{0,12}"), argv in proptest::collection::vec(".{0,6}", 0..10), cgroup in proptest::option::of(".{0,8}"), unit in proptest::option::of(".{0,8}"), user in proptest::option::of(".{0,8}")) -> Process {
         Process { role, exe: exe.map(Into::into), argv, cgroup, unit, user }
@@ -234,7 +257,7 @@ prop_compose! {
 prop_compose! {
     fn workload()(name in ".{0,8}", mode in "(learn|.{0,4})", processes in proptest::collection::vec(process(), 0..4), rule in "[\\[\\]/*:.0-9a-z\\\\{}]{0,16}", role in ".{0,6}") -> Workload {
         let rules = Rules { connect: vec![rule.clone()], read: vec![format!("/{rule}")], write: vec![rule.clone()], exec: vec![rule.clone()], unix: vec![rule.clone(), format!("@{rule}")], listen: vec![rule.clone()], facilities: vec![rule.clone()] };
-        Workload { name, mode, processes, allow: rules.clone(), deny: rules, undeniable: [(role, rule)].into() }
+        Workload { name, mode, private: vec![rule.clone()], untrusted: vec![rule.clone()], processes, allow: rules.clone(), deny: rules, undeniable: [(role, rule)].into() }
     }
 }
 

@@ -142,6 +142,12 @@ pub struct Workload {
     /// Mode at first sight.
     #[serde(default = "learn")]
     pub mode: String,
+    /// Files of the owner, which strangers must not get: path patterns as in `allow.read`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub private: Vec<String>,
+    /// Files that strangers write, an inbox for one: path patterns as in `allow.read`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untrusted: Vec<String>,
     /// How its processes are recognised.
     #[serde(rename = "process", default)]
     pub processes: Vec<Process>,

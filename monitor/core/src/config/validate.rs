@@ -14,7 +14,7 @@ use monitor_common::{
     limits::{EVENT_ARGV, MAX_ARGUMENTS, MAX_CLASSES, MAX_EXECUTABLES},
 };
 
-use super::{Config, Process, Workload};
+use super::{Config, Process, Rules, Workload};
 use crate::{
     baseline::Baseline,
     decide::{
@@ -202,6 +202,18 @@ impl Problems {
         for (word, rules) in [("allow", &workload.allow), ("deny", &workload.deny)] {
             for (list, i, error) in check_rules(rules) {
                 self.add(&format!("{at}.{word}.{list}[{i}]"), error.to_string());
+            }
+        }
+        for (key, list) in [
+            ("private", &workload.private),
+            ("untrusted", &workload.untrusted),
+        ] {
+            let rules = Rules {
+                read: list.clone(),
+                ..Rules::default()
+            };
+            for (_, i, error) in check_rules(&rules) {
+                self.add(&format!("{at}.{key}[{i}]"), error.to_string());
             }
         }
         for (role, word) in &workload.undeniable {

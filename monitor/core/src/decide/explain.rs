@@ -69,6 +69,7 @@ pub fn decide(observation: Observation, baseline: &Baseline) -> Decision {
         nearest,
         budgeted: false,
         first: None,
+        before: None,
     }
 }
 
@@ -95,6 +96,7 @@ pub fn decide_widened(mut observation: Observation, mode: Mode, baseline: &Basel
         nearest: nearest(&observation, baseline),
         budgeted: true,
         first: None,
+        before: None,
         observation,
     }
 }
@@ -118,6 +120,7 @@ pub fn decide_name(mut observation: Observation, mode: Mode, baseline: &Baseline
         nearest: nearest(&observation, baseline),
         budgeted: true,
         first: None,
+        before: None,
         observation,
     }
 }

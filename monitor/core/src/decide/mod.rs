@@ -22,6 +22,7 @@ mod model;
 mod odd;
 mod volume;
 
+pub use crate::baseline::order::trace::trace_it;
 pub use control::{Modes, Undeniable, control};
 pub use error::CompileError;
 pub use explain::{decide, decide_name, decide_widened, name_it};

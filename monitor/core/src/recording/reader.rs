@@ -178,7 +178,8 @@ impl Reader {
             | (Place::State | Place::Stream, Record::Mode { .. } | Record::Policy { .. })
             | (Place::State | Place::Stream, Record::Process { .. } | Record::Clock { .. })
             | (Place::State, Record::Known(_))
-            | (Place::State, Record::Name { .. })
+            | (Place::State, Record::Name { .. } | Record::Order(_))
+            | (Place::Stream, Record::Flow { .. })
             | (Place::Stream, Record::Event { .. } | Record::Lost { .. }) => self.place,
             (Place::Stream, Record::End(end)) => {
                 self.end = Some(end.clone());

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::Base64;
 use crate::{
     alert::ProcessInfo,
-    baseline::Row,
+    baseline::{self, order::follow::Row},
     config::Workload,
-    observation::Scope,
+    observation::{Flow, ProcessKey, Scope},
     workload::{phase_from, phase_name, role_from, role_name},
 };
 
@@ -54,7 +54,7 @@ pub enum Record {
         version: u64,
     },
     /// One subject of the baseline.
-    Known(Row),
+    Known(baseline::Row),
     /// A name that a workload was given an address for before the recording began.
     Name {
         /// The workload.
@@ -65,6 +65,21 @@ pub enum Record {
         name: String,
         /// When it ends, nanoseconds since the epoch.
         ends: u64,
+    },
+    /// Pairs of connectors that a workload learned.
+    Order(Row),
+    /// What connections carried that the kernel only added up; no event tells it.
+    Flow {
+        /// Where it belongs.
+        member: Member,
+        /// The process that sent last.
+        process: ProcessKey,
+        /// What was carried.
+        flow: Flow,
+        /// How many connections.
+        count: u64,
+        /// When it was read, nanoseconds since the epoch.
+        time: u64,
     },
     /// A process whose origin no event tells: what the daemon found out about it from outside.
     Process {
@@ -203,6 +218,8 @@ impl Record {
             Self::Policy { .. } => "policy",
             Self::Known(_) => "known",
             Self::Name { .. } => "name",
+            Self::Order(_) => "order",
+            Self::Flow { .. } => "flow",
             Self::Process { .. } => "process",
             Self::Clock { .. } => "clock",
             Self::Begin => "begin",

@@ -73,6 +73,12 @@ fn whole() -> Vec<Record> {
             name: "a.example".into(),
             ends: 4,
         },
+        Record::Order(
+            serde_json::from_str(
+                r#"{"workload":"a","connectors":[],"roles":[["tool",{"episodes":1,"pairs":[[0,1,2]]}]]}"#,
+            )
+            .unwrap(),
+        ),
         Record::Process {
             info: crate::alert::ProcessInfo::default(),
             member: class,
@@ -82,6 +88,29 @@ fn whole() -> Vec<Record> {
         },
         Record::Begin,
         event(&[0, 1, 255]),
+        Record::Flow {
+            member: Member {
+                class: 0,
+                workload: "a".into(),
+                role: "server".into(),
+                phase: "start".into(),
+            },
+            process: crate::observation::ProcessKey {
+                pid: 1,
+                start_time: 2,
+            },
+            flow: crate::observation::Flow {
+                peer: crate::testing::endpoint("10.0.0.1:1/tcp"),
+                local_port: 1,
+                inbound: false,
+                sent: 2,
+                received: u64::MAX,
+                duration: 3,
+                cookie: 4,
+            },
+            count: 1,
+            time: 5,
+        },
         Record::Policy {
             number: 3,
             version: 1 << 52,

@@ -2,6 +2,7 @@
 //! the pipeline by hand.
 
 mod approvals;
+mod chain;
 mod discovery;
 mod flow;
 mod launch;

@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 
 use axum::body::Bytes;
 use slmguard_core::{
+    alert::Alert,
     decode::{ClockOffset, decode},
+    observation::Flow,
     recording::{Ending, Reader, Record},
 };
 use tokio::sync::mpsc::Receiver;
@@ -12,7 +14,7 @@ use tokio::sync::mpsc::Receiver;
 use super::{
     recorder::Raw,
     replay::{Decided, Replay, Totals},
-    *,
+    traffic, *,
 };
 
 /// A daemon in whose rings nothing is on its way.
@@ -208,6 +210,53 @@ fn what_was_known_before_the_recording_is_in_it() {
     let (decided, ..) = replayed(&text);
     assert_eq!(decided[1].to_json_line().unwrap(), alert);
     assert_eq!(decided[0].to_json_line().unwrap(), events(&engine)[1]);
+}
+
+#[test]
+fn a_replay_tells_the_same_chain_and_the_sums_that_it_needs_are_in_the_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = still(dir.path());
+    let agent = class(&engine, Role::Agent, Phase::Start);
+    engine.ingest(
+        observation(connect(65), Verdict::Blocked),
+        None,
+        Instant::now(),
+    );
+    let receiver = engine.start_recording(&order(), ROOT).unwrap();
+    take(&engine, &connects(agent, 66, Verdict::WouldBlock)).unwrap();
+    let scope = scope(Role::Agent);
+    let seen = observation(connect(66), Verdict::Known);
+    let Fact::Connect(peer) = seen.fact else {
+        panic!("it is one");
+    };
+    let flow = Flow {
+        peer,
+        local_port: 4000,
+        inbound: false,
+        sent: 1,
+        received: 100,
+        duration: 5,
+        cookie: 0,
+    };
+    let sum = traffic::told(scope, seen.process, flow, 2, seen.time + 2_000_000_000);
+    engine.ingest(sum, None, Instant::now());
+    let alert = take(&engine, &connects(agent, 67, Verdict::Blocked)).unwrap();
+    engine.end_recording("");
+    let chain = Alert::from_json_line(&alert).unwrap().chain;
+    let subjects: Vec<_> = chain.iter().map(|step| step.subject.as_str()).collect();
+    assert_eq!(
+        subjects,
+        [
+            "10.0.0.66:80/tcp",
+            "what 10.0.0.66:80/tcp answered",
+            "10.0.0.67:80/tcp"
+        ],
+        "what was before the recording is not known to a replay"
+    );
+    let text = text(receiver);
+    let (decided, ..) = replayed(&text);
+    assert_eq!(decided.last().unwrap().to_json_line().unwrap(), alert);
+    assert_eq!(decided, replayed(&text).0);
 }
 
 #[test]

@@ -129,6 +129,11 @@ impl Episodes {
         self.next
     }
 
+    /// Whether an episode has begun and not ended.
+    pub fn is_open(&self, id: EpisodeId) -> bool {
+        self.open.contains_key(&id)
+    }
+
     /// Episodes that ended since the last call.
     pub fn take_closed(&mut self) -> Vec<Closed> {
         std::mem::take(&mut self.closed)

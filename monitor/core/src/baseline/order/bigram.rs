@@ -69,6 +69,16 @@ impl Bigrams {
             .collect()
     }
 
+    /// Whether a pair was seen.
+    pub fn knows(&self, before: u8, after: u8) -> bool {
+        self.pairs.contains_key(&(number(before), number(after)))
+    }
+
+    /// Bytes that it takes, about.
+    pub fn bytes(&self) -> usize {
+        self.pairs.len() * 24
+    }
+
     /// Adds what another host learned; exact.
     pub fn merge(&mut self, other: &Self) {
         self.episodes = self.episodes.saturating_add(other.episodes);

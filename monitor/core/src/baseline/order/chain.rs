@@ -39,7 +39,31 @@ pub enum Class {
     Secret,
 }
 
-/// One step.
+impl Class {
+    /// Its taint bits.
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::Ordinary => 0,
+            Self::Untrusted => bit::UNTRUSTED,
+            Self::Private => bit::PRIVATE,
+            Self::UntrustedPrivate => bit::UNTRUSTED | bit::PRIVATE,
+            Self::Secret => bit::SECRET | bit::PRIVATE,
+        }
+    }
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ordinary => "ordinary",
+            Self::Untrusted => "untrusted",
+            Self::Private => "private",
+            Self::UntrustedPrivate => "private and untrusted",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+/// One step. Its texts are escaped already, as subjects are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -75,21 +99,13 @@ impl Chain {
     /// true once for each way out that does.
     pub fn step(&mut self, time: u64, step: Step) -> bool {
         let began = *self.began.get_or_insert(time);
-        let before = self.bits;
+        let completes = self.completes(&step);
         self.bits |= match &step {
             Step::Inbound(_) | Step::Exec(_) => 0,
-            Step::Read(class, _) => match class {
-                Class::Ordinary => 0,
-                Class::Untrusted => bit::UNTRUSTED,
-                Class::Private => bit::PRIVATE,
-                Class::UntrustedPrivate => bit::UNTRUSTED | bit::PRIVATE,
-                Class::Secret => bit::SECRET | bit::PRIVATE,
-            },
+            Step::Read(class, _) => class.bits(),
             Step::Egress { known: true, .. } => bit::EGRESS,
             Step::Egress { known: false, .. } => bit::EGRESS | bit::NEW,
         };
-        let completes = matches!(step, Step::Egress { known: false, .. })
-            && before & (bit::UNTRUSTED | bit::PRIVATE) == bit::UNTRUSTED | bit::PRIVATE;
         if self.steps.len() < MAX_STEPS {
             self.steps.push((time.saturating_sub(began), step));
         } else {
@@ -98,6 +114,17 @@ impl Chain {
             self.steps[MAX_STEPS - 1] = (time.saturating_sub(began), step);
         }
         completes
+    }
+
+    /// Whether a step would complete the trifecta now.
+    pub fn completes(&self, step: &Step) -> bool {
+        let both = bit::UNTRUSTED | bit::PRIVATE;
+        matches!(step, Step::Egress { known: false, .. }) && self.bits & both == both
+    }
+
+    /// Whether a step is among those kept.
+    pub fn has(&self, step: &Step) -> bool {
+        self.steps.iter().any(|(_, kept)| kept == step)
     }
 
     /// The taint bits, see [`bit`].
@@ -120,7 +147,8 @@ impl Chain {
         &self.steps
     }
 
-    /// The chain in one sentence for a person.
+    /// The chain in one sentence for a person. Calls of destinations in the baseline are left out of
+    /// it, unless one is the last step.
     pub fn sentence(&self) -> String {
         if self.steps.is_empty() {
             return "Nothing happened.".into();
@@ -128,7 +156,12 @@ impl Chain {
         let words: Vec<String> = self
             .steps
             .iter()
-            .map(|(after, step)| format!("{} (+{:.1} s)", words(step), *after as f64 / 1e9))
+            .enumerate()
+            .filter(|(at, (_, step))| {
+                let listed = matches!(step, Step::Egress { known: true, .. });
+                !listed || at + 1 == self.steps.len()
+            })
+            .map(|(_, (after, step))| format!("{} (+{:.1} s)", words(step), *after as f64 / 1e9))
             .collect();
         let mut text = words.join(", then ");
         if let Some(first) = text.get(..1).map(str::to_uppercase) {
@@ -143,32 +176,28 @@ impl Chain {
 }
 
 fn words(step: &Step) -> String {
-    let plain = |text: &str| crate::text::escape(text.as_bytes());
     match step {
-        Step::Inbound(from) => format!("a request came in from {}", plain(from)),
-        Step::Read(class, what) => {
-            let kind = match class {
-                Class::Ordinary => "",
-                Class::Untrusted => "untrusted ",
-                Class::Private => "private ",
-                Class::UntrustedPrivate => "private and untrusted ",
-                Class::Secret => "secret ",
-            };
-            format!("it read {kind}{}", plain(what))
-        }
-        Step::Exec(program) => format!("it started {}", plain(program)),
+        Step::Inbound(from) => format!("a request came in from {from}"),
+        Step::Read(class, what) => match class {
+            Class::Ordinary => format!("it read {what}"),
+            class => format!("it read {} {what}", class.word()),
+        },
+        Step::Exec(program) => format!("it started {program}"),
         Step::Egress {
             destination,
             known,
             bytes,
         } => {
-            let size = bytes.map(|n| format!(" {n} bytes")).unwrap_or_default();
+            let did = match bytes {
+                Some(n) => format!("it sent {n} bytes to"),
+                None => "it called".to_owned(),
+            };
             let news = if *known {
                 ""
             } else {
                 ", which is not in the baseline"
             };
-            format!("it sent{size} to {}{news}", plain(destination))
+            format!("{did} {destination}{news}")
         }
     }
 }

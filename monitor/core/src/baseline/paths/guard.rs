@@ -77,7 +77,38 @@ const FOLDERS: &[(&str, &str)] = &[
     ("crontabs", "timed jobs"),
 ];
 
-/// Names that are guarded, wherever they are, in small letters.
+/// What [`FOLDERS`] say of places that hold secrets, and not programs or settings.
+const SECRET: &[&str] = &[
+    "SSH keys",
+    "GnuPG keys",
+    "keys",
+    "passwords",
+    "cloud credentials",
+    "cluster credentials",
+    "registry credentials",
+    "a browser's profile",
+    "a service account",
+    "secrets",
+    "private files",
+];
+
+/// Names of what starts by itself, wherever it is, in small letters.
+const STARTING_NAMES: &[&str] = &[
+    ".bashrc",
+    ".bash_profile",
+    ".bash_login",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".xprofile",
+    ".xinitrc",
+    "ld.so.preload",
+    "sitecustomize.py",
+    "usercustomize.py",
+];
+
+/// Other names that are guarded, wherever they are, in small letters.
 const NAMES: &[&str] = &[
     ".env",
     ".netrc",
@@ -89,19 +120,7 @@ const NAMES: &[&str] = &[
     ".git-credentials",
     ".gitconfig",
     ".vault-token",
-    ".bashrc",
-    ".bash_profile",
-    ".bash_login",
     ".bash_history",
-    ".profile",
-    ".zshrc",
-    ".zshenv",
-    ".zprofile",
-    ".xprofile",
-    ".xinitrc",
-    "ld.so.preload",
-    "sitecustomize.py",
-    "usercustomize.py",
     "id_rsa",
     "id_dsa",
     "id_ecdsa",
@@ -132,11 +151,13 @@ const WORDS: &[&str] = &[
     "env",
 ];
 
-/// Extensions of keys and of what starts by itself.
-const EXTENSIONS: &[&str] = &[
+/// Extensions of keys.
+const KEYS: &[&str] = &[
     "pem", "key", "p12", "pfx", "jks", "keystore", "kdbx", "gpg", "asc", "ppk", "keytab", "ovpn",
-    "pth", "service", "timer", "socket", "desktop", "rules",
 ];
+
+/// Extensions of what starts by itself.
+const STARTING: &[&str] = &["pth", "service", "timer", "socket", "desktop", "rules"];
 
 /// Extensions of what is executed once it is there.
 const CODE: &[&str] = &[
@@ -167,7 +188,27 @@ pub fn guarded(access: Access, path: &[&[u8]]) -> Option<&'static str> {
         .or_else(|| folders.iter().find_map(|folder| in_folder(folder)))
         .or_else(|| in_folder(name))
         .or_else(|| called(access, name))
-        .or_else(|| invariant(path))
+        .or_else(|| invariant(path).then_some("what no workload may touch"))
+}
+
+/// Whether a path is called like something that holds keys, passwords or tokens. Less careful than
+/// [`guarded`]: the system's own files, programs and what starts by itself are no secrets, nor are the
+/// public certificates among them.
+pub fn is_secret(path: &[&[u8]]) -> bool {
+    let Some((name, folders)) = path.split_last() else {
+        return false;
+    };
+    let known: Vec<&str> = folders.iter().filter_map(|f| in_folder(f)).collect();
+    if known.iter().any(|what| SECRET.contains(what)) || invariant(path) {
+        return true;
+    }
+    if !known.is_empty() || place(Access::Read, path).is_some() {
+        return false;
+    }
+    let words = || name.split(|b| !b.is_ascii_alphanumeric());
+    is_one_of(extension(name), KEYS)
+        || is_one_of(name, NAMES)
+        || words().any(|word| is_one_of(word, WORDS))
 }
 
 /// Whether files with an extension (with its dot) are executed once they are there: those are known
@@ -179,7 +220,8 @@ pub fn is_code(extension: &[u8]) -> bool {
 /// Names that are guarded wherever they are: of folders, or of files.
 pub(super) fn names(of_files: bool) -> impl Iterator<Item = &'static str> {
     let folders = FOLDERS.iter().map(|(name, _)| *name);
-    let files = NAMES.iter().copied().filter(move |_| of_files);
+    let files = NAMES.iter().chain(STARTING_NAMES).copied();
+    let files = files.filter(move |_| of_files);
     folders.filter(move |_| !of_files).chain(files)
 }
 
@@ -223,19 +265,24 @@ fn in_folder(folder: &[u8]) -> Option<&'static str> {
 }
 
 fn called(access: Access, name: &[u8]) -> Option<&'static str> {
-    let extension = match name.iter().rposition(|b| *b == b'.') {
-        Some(at) => &name[at + 1..],
-        None => b"",
-    };
-    if is_one_of(extension, EXTENSIONS) {
+    let extension = extension(name);
+    if is_one_of(extension, KEYS) || is_one_of(extension, STARTING) {
         return Some("a key, or something that starts by itself");
     }
     if access != Access::Read && is_one_of(extension, CODE) {
         return Some("a program that is written");
     }
     let words = || name.split(|b| !b.is_ascii_alphanumeric());
-    (is_one_of(name, NAMES) || words().any(|word| is_one_of(word, WORDS)))
+    let named = is_one_of(name, NAMES) || is_one_of(name, STARTING_NAMES);
+    (named || words().any(|word| is_one_of(word, WORDS)))
         .then_some("credentials, or what starts by itself")
+}
+
+fn extension(name: &[u8]) -> &[u8] {
+    match name.iter().rposition(|b| *b == b'.') {
+        Some(at) => &name[at + 1..],
+        None => b"",
+    }
 }
 
 fn is_one_of(name: &[u8], list: &[&str]) -> bool {
@@ -262,16 +309,15 @@ static INVARIANTS: LazyLock<BTreeMap<Vec<u8>, Vec<PathPattern>>> = LazyLock::new
     index
 });
 
-fn invariant(path: &[&[u8]]) -> Option<&'static str> {
+fn invariant(path: &[&[u8]]) -> bool {
     // `/proc` was judged by its own rule, which is stricter.
     if path.first() == Some(&b"proc".as_slice()) {
-        return None;
+        return false;
     }
     path.iter()
         .filter_map(|name| INVARIANTS.get(*name))
         .flatten()
         .any(|pattern| pattern.matches(path, true))
-        .then_some("what no workload may touch")
 }
 
 #[cfg(test)]
