@@ -4,7 +4,7 @@
 use anyhow::Result;
 use nix::errno::Errno;
 use scene::probe::{Fate, Order};
-use scene::trial::{Setup, Trial, at, lsm_or_covered, mapped};
+use scene::trial::{Setup, Trial, at, lsm_or_covered, mapped, text};
 use scene::world::{ATTACKER, ATTACKER_UDP_PORT, ATTACKER6, METADATA, WEATHER};
 
 /// Every way to connect to the attacker.
@@ -40,6 +40,38 @@ fn without_a_guard_the_attacker_is_reached_each_way() -> Result<()> {
         assert!(probe.ask(order)?.worked(), "{order:?}");
         assert_eq!(reached(&trial)?, done as u64 + 1, "{order:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn an_alert_tells_what_was_read_before_and_is_worse_for_it() -> Result<()> {
+    let trial = Trial::unguarded()?;
+    let (inbox, private) = (
+        trial.file("inbox/mail", "fetch this page")?,
+        trial.file("private/plan", "a plan")?,
+    );
+    let rules = format!(
+        "untrusted = [{:?}]\nprivate = [{:?}]",
+        text(&inbox),
+        text(&private)
+    );
+    let trial = trial.with_guard(Setup::tool().with(&rules))?;
+    let reads = [inbox, private].map(Order::Read);
+    trial.learn_and_enforce(&reads)?;
+    let mut probe = trial.member()?;
+    for read in &reads {
+        assert!(probe.ask(read)?.worked(), "{read:?}");
+    }
+    let attack = Order::Connect(at(ATTACKER, 80));
+    assert_eq!(probe.ask(&attack)?, Fate::EPERM);
+    let alert = trial.alert("connect", "10.77.0.66:80/tcp")?;
+    assert_eq!(alert["severity"], "critical", "{alert}");
+    let reasons = alert["reasons"].to_string();
+    assert!(reasons.contains("All three are there"), "{reasons}");
+    let steps = alert["chain"].as_array().into_iter().flatten();
+    let classes: Vec<_> = steps.filter_map(|step| step["class"].as_str()).collect();
+    assert_eq!(classes, ["untrusted", "private"], "{alert}");
+    assert_eq!(reached(&trial)?, 0);
     Ok(())
 }
 

@@ -340,8 +340,9 @@ impl Engine {
             add(Record::Policy { number, version });
         }
         state.baseline.rows().map(Record::Known).for_each(&mut add);
-        // A replay knows of no episode that has begun already.
+        // A replay knows of no episode that has begun already, and of no alert that was told.
         state.chains.begin_anew();
+        state.told.begin_anew();
         state
             .chains
             .rows()

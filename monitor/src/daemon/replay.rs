@@ -17,6 +17,7 @@ use monitor_common::{
 use slmguard_core::{
     alert::{Alert, ProcessInfo},
     baseline::{Baseline, Row},
+    decide::evidence::budget::Place,
     decode::{ClassNames, ClockOffset, decode},
     observation::{Observation, Scope},
     recording::{Header, Member, Record},
@@ -220,9 +221,9 @@ impl Replay {
             outline.process = process;
         }
         let mut decided = vec![Decided::Event(Box::new(outline.event()))];
-        if outline.alerts() {
+        if outline.alerts() && self.state.place(&outline) == Place::Tell {
             self.totals.alerts += 1;
-            // The daemon raised none here, so it drew no id either.
+            // The daemon told none here, so it drew no id either.
             let id = id.unwrap_or_else(|| format!("replayed-{:06}", self.totals.events));
             let alert = outline.alert(id, &self.header.host, &self.header.tier);
             decided.push(Decided::Alert(Box::new(alert)));

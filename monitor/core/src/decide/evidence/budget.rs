@@ -244,6 +244,13 @@ impl<T> Budgets<T> {
         due
     }
 
+    /// Begins anew with every workload: whoever places the same alerts from here on has them told
+    /// alike. What is held becomes due.
+    pub fn begin_anew(&mut self) {
+        self.due = self.drain();
+        self.workloads.clear();
+    }
+
     /// Begins anew with a workload; what is held of it becomes due.
     pub fn forget(&mut self, workload: &str) {
         if let Some(budget) = self.workloads.remove(workload) {

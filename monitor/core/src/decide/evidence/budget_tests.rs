@@ -113,6 +113,17 @@ fn a_workload_spends_its_own_budget_and_keeps_what_it_holds_when_forgotten() {
 }
 
 #[test]
+fn beginning_anew_tells_what_is_held_and_everything_once_more() {
+    let mut budgets = Budgets::new(1);
+    for subject in [1, 1, 2] {
+        place(&mut budgets, subject, true, 5);
+    }
+    budgets.begin_anew();
+    assert_eq!(place(&mut budgets, 1, true, 6), Place::Tell);
+    assert_eq!(budgets.due(6).len(), 2);
+}
+
+#[test]
 fn a_clock_that_is_set_back_silences_nothing() {
     let mut budgets = Budgets::new(5);
     let late = 10 * DAY;
