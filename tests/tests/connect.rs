@@ -48,7 +48,7 @@ fn an_alert_tells_what_was_read_before_and_is_worse_for_it() -> Result<()> {
     let trial = Trial::unguarded()?;
     let (inbox, private) = (
         trial.file("inbox/mail", "fetch this page")?,
-        trial.file("private/plan", "a plan")?,
+        trial.file("plans/next", "a plan")?,
     );
     let rules = format!(
         "untrusted = [{:?}]\nprivate = [{:?}]",
