@@ -29,10 +29,19 @@ fn rows(trial: &Trial) -> Result<BTreeMap<String, Value>> {
         .collect())
 }
 
+/// `doctor` finds nothing missing.
+fn is_well(trial: &Trial) -> Result<()> {
+    let output = trial.daemon()?.cli(&["doctor"])?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let status = trial.daemon()?.status()?;
+    assert_eq!(output.status.code(), Some(0), "{said}\n{status}");
+    Ok(())
+}
+
 #[test]
 fn every_hook_of_the_tier_is_attached_and_fires() -> Result<()> {
     let trial = Trial::guarded(Setup::tool())?;
-    assert_eq!(trial.daemon()?.cli(&["doctor"])?.status.code(), Some(0));
+    is_well(&trial)?;
     let rows = rows(&trial)?;
     let (of_tier, of_other): (&[&str], &[&str]) = if trial.daemon()?.tier()? == "lsm" {
         (&LSM, &CGROUP)
@@ -70,8 +79,7 @@ fn the_lesser_tier_is_whole_on_every_kernel() -> Result<()> {
         assert_eq!(row["attached"], true, "{row}");
         assert_ne!(row["fires"], false, "{row}");
     }
-    assert_eq!(trial.daemon()?.cli(&["doctor"])?.status.code(), Some(0));
-    Ok(())
+    is_well(&trial)
 }
 
 #[test]
