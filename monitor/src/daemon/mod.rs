@@ -114,6 +114,8 @@ pub fn run(config: Config, options: Options) -> Result<(), Failure> {
     if retired > 0 {
         tracing::info!("removed the kernel programs of {retired} earlier instances");
     }
+    // A start that took long, on a slow machine, is no pipeline that stands still.
+    engine.beat();
     let threads = Threads::start(&engine, rings, unread, cgroups, JsonLines::new(file))
         .map_err(|e| Failure::new(Exit::Failure, format!("cannot start threads: {e}")))?;
 
