@@ -127,7 +127,7 @@ impl Replay {
                 count,
                 time,
             } => {
-                let sum = traffic::told(scope(&member)?, process, flow, count, time);
+                let sum = traffic::told(&scope(&member)?, process, flow, count, time);
                 self.state.follow(&sum);
             }
             Record::Class(member) => {

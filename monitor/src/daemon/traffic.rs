@@ -6,7 +6,6 @@ use std::{collections::HashMap, time::Instant};
 use monitor_common::{
     class::{ClassId, Mode},
     event::{Verdict, flow::direction},
-    hook::Hook,
     socket::{FlowKey, FlowSum, Traffic},
 };
 use slmguard_core::{
@@ -59,7 +58,7 @@ impl Engine {
             let time = clock::now();
             let began = sum.start.saturating_add_signed(now.monotonic_to_wall_ns);
             let duration = time.saturating_sub(began);
-            let observation = summary(scope, (key, sum), news, (time, duration));
+            let observation = summary(&scope, (key, sum), news, (time, duration));
             self.ingest(observation, None, Instant::now());
         }
     }
@@ -92,7 +91,7 @@ impl Engine {
 
 /// Some flows with one peer; what is not a sum is that of the last one.
 fn summary(
-    scope: Scope,
+    scope: &Scope,
     (key, sum): (&FlowKey, &FlowSum),
     [flows, sent, received]: Sums,
     (time, duration): (u64, u64),
@@ -119,28 +118,17 @@ fn summary(
 
 /// The observation of a sum.
 pub(super) fn told(
-    scope: Scope,
+    scope: &Scope,
     process: ProcessKey,
     flow: Flow,
     count: u64,
     time: u64,
 ) -> Observation {
+    let fact = Fact::Flow(flow);
     Observation {
-        time,
-        process,
-        thread: process.pid,
-        uid: 0,
-        cgroup: 0,
-        comm: String::new(),
-        scope,
-        hook: Hook::FlowState,
         verdict: Verdict::Known,
-        mode: Mode::Learn,
-        policy: 0,
-        invariant: false,
-        single_thread: false,
         count,
-        fact: Fact::Flow(flow),
+        ..Observation::derived(time, process, scope, Mode::Learn, fact)
     }
 }
 

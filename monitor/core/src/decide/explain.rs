@@ -83,22 +83,8 @@ pub fn decide_widened(mut observation: Observation, mode: Mode, baseline: &Basel
     };
     observation.mode = mode;
     let unknown = unknown_families(&observation, baseline);
-    Decision {
-        outcome: Outcome::Alert,
-        reasons: vec![
-            what(&observation),
-            known_instead(&observation, baseline, &unknown),
-            "It was let through: a class of names is allowed in that folder, the kernel compares whole names only, and this name is not of the class."
-                .into(),
-            how_to_allow(&observation, &unknown),
-        ],
-        name: None,
-        nearest: nearest(&observation, baseline),
-        budgeted: true,
-        first: None,
-        before: None,
-        observation,
-    }
+    let why = "It was let through: a class of names is allowed in that folder, the kernel compares whole names only, and this name is not of the class.";
+    let_through(observation, baseline, &unknown, why)
 }
 
 /// What is made of a look-up of a name that was not learned, in a workload that is held to something.
@@ -106,22 +92,26 @@ pub fn decide_widened(mut observation: Observation, mode: Mode, baseline: &Basel
 pub fn decide_name(mut observation: Observation, mode: Mode, baseline: &Baseline) -> Decision {
     observation.verdict = Verdict::Audited;
     observation.mode = mode;
-    let families = [Family::Name];
+    let why = "A question can carry data out by itself, and comes before a call to a new place. It was let through: looking a name up is told, not refused; connecting to what was not learned is.";
+    let_through(observation, baseline, &[Family::Name], why)
+}
+
+/// Tells what the kernel let through although it is unknown in these families, and why it did.
+fn let_through(
+    observation: Observation,
+    baseline: &Baseline,
+    unknown: &[Family],
+    why: &str,
+) -> Decision {
+    let reasons = vec![
+        what(&observation),
+        known_instead(&observation, baseline, unknown),
+        why.to_owned(),
+        how_to_allow(&observation, unknown),
+    ];
     Decision {
-        outcome: Outcome::Alert,
-        reasons: vec![
-            what(&observation),
-            known_instead(&observation, baseline, &families),
-            "A question can carry data out by itself, and comes before a call to a new place. It was let through: looking a name up is told, not refused; connecting to what was not learned is."
-                .into(),
-            how_to_allow(&observation, &families),
-        ],
-        name: None,
         nearest: nearest(&observation, baseline),
-        budgeted: true,
-        first: None,
-        before: None,
-        observation,
+        ..Decision::told(observation, reasons)
     }
 }
 

@@ -238,7 +238,7 @@ fn a_replay_tells_the_same_chain_and_the_sums_that_it_needs_are_in_the_recording
         duration: 5,
         cookie: 0,
     };
-    let sum = traffic::told(scope, seen.process, flow, 2, seen.time + 2_000_000_000);
+    let sum = traffic::told(&scope, seen.process, flow, 2, seen.time + 2_000_000_000);
     engine.ingest(sum, None, Instant::now());
     let alert = take(&engine, &connects(agent, 67, Verdict::Blocked)).unwrap();
     engine.end_recording("");

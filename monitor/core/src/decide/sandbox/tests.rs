@@ -136,14 +136,14 @@ fn what_is_forbidden_inside_a_hierarchy_is_cut_out() {
     let case = Case::new(&[
         "/srv/u/doc",
         "/srv/u/.ssh/id",
-        "/srv/u/work/a",
-        "/srv/u/work/key",
+        "/srv/u/desk/a",
+        "/srv/u/desk/key",
     ])
     .read(&["/srv/u/**"])
-    .deny(&["/srv/u/work/key"]);
+    .deny(&["/srv/u/desk/key"]);
     let plan = case.plan();
-    assert!(reads(&plan, "/srv/u/doc") && reads(&plan, "/srv/u/work/a"));
-    assert!(!reads(&plan, "/srv/u/.ssh/id") && !reads(&plan, "/srv/u/work/key"));
+    assert!(reads(&plan, "/srv/u/doc") && reads(&plan, "/srv/u/desk/a"));
+    assert!(!reads(&plan, "/srv/u/.ssh/id") && !reads(&plan, "/srv/u/desk/key"));
     noted(&plan, Difference::Narrower, "read /srv/u/**");
 }
 
