@@ -5,6 +5,7 @@
 
 use std::{
     fs::File,
+    hash::{BuildHasher, RandomState},
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
     os::{
@@ -113,9 +114,10 @@ fn operate(name: &str) -> Option<std::io::Result<()>> {
     })
 }
 
-/// An abstract name of this process's own.
+/// An abstract name of this process's own: a process of another pid namespace may have its number.
 fn own_name(purpose: &str) -> std::io::Result<SocketAddr> {
-    SocketAddr::from_abstract_name(format!("slmguard-probe-{purpose}-{}", std::process::id()))
+    let own = RandomState::new().hash_one(std::process::id());
+    SocketAddr::from_abstract_name(format!("slmguard-probe-{purpose}-{own:016x}"))
 }
 
 fn socket(family: i32, kind: i32, protocol: i32) -> std::io::Result<OwnedFd> {
@@ -138,11 +140,11 @@ fn listen() -> std::io::Result<()> {
     }
 }
 
-/// Makes a directory among the temporary files, and removes it again.
+/// Makes a directory in the working directory, and removes it again. Where the tier can only kill,
+/// it does so between the two: whoever starts the probe gives it a working directory of its own.
 fn names() -> std::io::Result<()> {
-    let own = std::env::temp_dir().join(format!("slmguard-probe-{}", std::process::id()));
-    std::fs::create_dir(&own)?;
-    std::fs::remove_dir(&own)
+    std::fs::create_dir("names")?;
+    std::fs::remove_dir("names")
 }
 
 /// Sets up a ring of one entry. `None` where the kernel has none, or the system allows none.

@@ -5,6 +5,7 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::ExitStatusExt,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -19,6 +20,7 @@ use super::{
 };
 
 const EPERM: &str = "errno 1";
+const NAMES: &str = "names";
 
 /// Runs it and writes what was seen into the kernel's hook states.
 ///
@@ -44,7 +46,7 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
     let before = totals(kernel)?;
     let mut operations: Vec<&str> = NETWORK.to_vec();
     operations.extend([
-        "open", "exec", "mount", "ring", "names", "listen", "netlink", "unix", "datagram",
+        "open", "exec", "mount", "ring", NAMES, "listen", "netlink", "unix", "datagram",
     ]);
     let learned = probe(kernel, &operations);
     let after = totals(kernel)?;
@@ -91,8 +93,8 @@ pub fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
             Hook::ProcessFork | Hook::ProcessExec | Hook::ProcessExit => Some(true),
             Hook::LsmMount => further_stopped(&learned, &further, "mount"),
             Hook::LsmRing | Hook::RingExit => further_stopped(&learned, &further, "ring"),
-            Hook::LsmMkdir | Hook::NamesExit => further_stopped(&learned, &further, "names"),
-            Hook::LsmRmdir => outcome(&learned, "names")
+            Hook::LsmMkdir | Hook::NamesExit => further_stopped(&learned, &further, NAMES),
+            Hook::LsmRmdir => outcome(&learned, NAMES)
                 .filter(|o| *o == "ok")
                 .map(|_| true),
             // Seen whenever a program starts.
@@ -163,7 +165,7 @@ fn stopped_by_errno(report: &Report, name: &str) -> Option<bool> {
 
 /// Operations that are tried besides, each under an empty policy.
 const FURTHER: [&str; 7] = [
-    "mount", "ring", "names", "listen", "netlink", "unix", "datagram",
+    "mount", "ring", NAMES, "listen", "netlink", "unix", "datagram",
 ];
 
 /// Where one operation kills, the next needs a process of its own.
@@ -195,8 +197,20 @@ fn open_stopped(report: &Report, tier: Tier) -> bool {
     }
 }
 
+/// Each process has a working directory of its own, so that what it leaves is removed, and nobody
+/// else's is in its way. Without one, it does not change names.
 fn probe(kernel: &Kernel, operations: &[&str]) -> Report {
-    start(operations)
+    let own = tempfile::Builder::new().prefix("slmguard-probe-").tempdir();
+    let child = match &own {
+        Ok(own) => start(operations, own.path()),
+        Err(e) => {
+            tracing::warn!(error = %e, "no temporary directory: the self-test leaves out names");
+            let operations: Vec<&str> =
+                operations.iter().copied().filter(|o| *o != NAMES).collect();
+            start(&operations, Path::new("/"))
+        }
+    };
+    child
         .and_then(|child| conduct(kernel, child))
         .unwrap_or_else(|e| {
             tracing::warn!(error = %e, "the self-test's process cannot be run");
@@ -204,10 +218,11 @@ fn probe(kernel: &Kernel, operations: &[&str]) -> Report {
         })
 }
 
-fn start(operations: &[&str]) -> io::Result<Child> {
+fn start(operations: &[&str], directory: &Path) -> io::Result<Child> {
     Command::new("/proc/self/exe")
         .arg(ARGUMENT)
         .args(operations)
+        .current_dir(directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
