@@ -25,7 +25,7 @@ pub mod socket;
 
 /// Version of the layouts in this crate; part of the pin directory's name, so that a daemon never
 /// reopens maps of another layout.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// Asserts at compile time that a type crosses the boundary without padding: its size is the sum
 /// given and a multiple of eight.

@@ -16,6 +16,16 @@ pub const MAX_DESTINATIONS: u32 = 65_536;
 pub const MAX_TRANSITIONS: u32 = 262_144;
 /// Names (abstract unix sockets) over all policies.
 pub const MAX_NAMES: u32 = 16_384;
+/// Rules about hosts over all policies, once per port, protocol and use.
+pub const MAX_HOSTS: u32 = 16_384;
+/// Addresses that are admitted by name, over all workloads (least recently used go first).
+pub const MAX_ADMITTED: u32 = 16_384;
+/// Nanoseconds of a second.
+pub const SECOND_NS: u64 = 1_000_000_000;
+/// Bounds of the lifetime that an answer can ask for, in seconds.
+pub const ANSWER_LIFETIME: (u32, u32) = (300, 86_400);
+/// Seconds that an answer counts beyond its lifetime, because programs keep addresses.
+pub const ANSWER_GRACE: u32 = 900;
 /// Ports that members listen on.
 pub const MAX_LISTENERS: u32 = 4096;
 /// Executables that can start a workload.

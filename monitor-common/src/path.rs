@@ -88,3 +88,7 @@ assert_layout!(PolicyRoot, 48);
 
 /// The policy has destinations of its own that are denied.
 pub const POLICY_DENIES_DESTINATIONS: u64 = 1;
+/// The policy has rules about hosts.
+pub const POLICY_HOSTS: u64 = 2;
+/// Some of them are about every name below one.
+pub const POLICY_HOSTS_BELOW: u64 = 4;

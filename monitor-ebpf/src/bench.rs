@@ -51,6 +51,11 @@ pub struct Bench {
     pub owner: u64,
     /// What the addresses add up to, in whatever order they come.
     pub sum: u64,
+    /// Rules that the name that was asked for comes under, in the order of [`crate::admit`]; 0
+    /// where there is none.
+    pub rules: [u64; 4],
+    /// Number of the workload.
+    pub workload: u64,
     /// Where that name stands.
     pub owner_at: u32,
     /// Where the next record or extension begins.

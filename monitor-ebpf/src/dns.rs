@@ -24,6 +24,7 @@ use monitor_common::{
 };
 
 use crate::{
+    admit,
     bench::{self, Bench, Context},
     bounds::below_16,
     emit, flow,
@@ -238,7 +239,8 @@ pub fn answer(skb: *mut __sk_buff, owner: &Owner, class: ClassId, p: &Packet, co
             return;
         }
         believed = true;
-        tell(b, owner, class);
+        admit::answered(context, class, p);
+        tell(bench::of(context), owner, class);
     });
     if !read {
         emit::count_error(hook, line!());

@@ -11,6 +11,7 @@ use monitor_common::{
 };
 
 use crate::{
+    admit,
     emit::{self, Subject, Who},
     maps::{DESTINATIONS, POLICIES},
     offsets::HASH_KEY,
@@ -233,7 +234,8 @@ pub fn ruling(member: Member, e: &Endpoint) -> (Verdict, Control, bool) {
     let control = watch::control(member.class);
     let policy = control.policy();
     let forbidden = e.forbidden(policy);
-    let allowed = !forbidden && e.found_in_any_scope(policy);
+    let allowed =
+        !forbidden && (e.found_in_any_scope(policy) || admit::admits(member.class, policy, e));
     (
         judge(
             control,

@@ -20,6 +20,7 @@
     reason = "the block only hides a pointer's origin; nothing is read or written in it"
 )]
 
+mod admit;
 mod arch;
 mod bench;
 mod bounds;

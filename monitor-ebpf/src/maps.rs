@@ -21,7 +21,7 @@ use monitor_common::{
     hook::{HOOKS, HookCounters},
     limits::*,
     listener::{CallKey, Listener, ListenerKey},
-    name::NameKey,
+    name::{Admitted, AdmittedKey, HostKey, NameKey},
     path::{PolicyRoot, State, TransitionKey},
     seen::{Seen, SeenKey},
     socket::{FlowKey, FlowSum, Owner, Traffic},
@@ -60,6 +60,15 @@ pub static DESTINATIONS: LpmTrie<DestinationKey, u32> =
 /// Names of every policy: abstract unix sockets.
 #[map]
 pub static NAMES: HashMap<NameKey, u32> = HashMap::with_max_entries(MAX_NAMES, BPF_F_NO_PREALLOC);
+
+/// Hosts of every policy, by name.
+#[map]
+pub static HOSTS: HashMap<HostKey, u32> = HashMap::with_max_entries(MAX_HOSTS, BPF_F_NO_PREALLOC);
+
+/// Addresses that name servers gave workloads for such hosts.
+#[map]
+pub static ADMITTED: LruHashMap<AdmittedKey, Admitted> =
+    LruHashMap::with_max_entries(MAX_ADMITTED, 0);
 
 /// Ports that members listen on.
 #[map]

@@ -120,6 +120,9 @@ pub enum Order {
     Talk(SocketAddr, Vec<u8>),
     /// Send a name server this message, by TCP or not, and count what comes back.
     Ask(SocketAddr, Vec<u8>, bool),
+    /// Send a name server this message by UDP, and connect a UDP socket to this address in the instant
+    /// in which the answer is there.
+    AskAndUse(SocketAddr, Vec<u8>, SocketAddr),
     /// Connect by TCP and keep the connection.
     Hold(SocketAddr),
     /// Send on the connection that was kept last.

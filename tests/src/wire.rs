@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,6 +55,23 @@ pub fn ask(resolver: SocketAddr, message: &[u8], tcp: bool) -> io::Result<String
         socket.recv(&mut buffer)?
     };
     Ok(length.to_string())
+}
+
+/// Sends a DNS message by UDP, looks for the answer without sleeping, and connects a UDP socket that
+/// is already there as soon as it has come.
+pub fn ask_and_use(resolver: SocketAddr, message: &[u8], target: SocketAddr) -> io::Result<()> {
+    let (asking, using) = (UdpSocket::bind("0.0.0.0:0")?, UdpSocket::bind("0.0.0.0:0")?);
+    asking.set_nonblocking(true)?;
+    asking.send_to(message, resolver)?;
+    let until = Instant::now() + PATIENCE;
+    let mut buffer = [0; 512];
+    loop {
+        match asking.recv(&mut buffer) {
+            Ok(_) => return using.connect(target),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && Instant::now() < until => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// Connects by TCP and keeps the connection.

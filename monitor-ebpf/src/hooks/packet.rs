@@ -1,5 +1,6 @@
 //! Packets: datagrams are counted, and names read where they go by. Nothing is ever held back here;
-//! where the addresses of an answer would be admitted, [`dns::answer`] has them before the member.
+//! what an answer says is known, and its addresses admitted ([`crate::admit`]), before the member has
+//! it.
 
 use aya_ebpf::{
     EbpfContext, helpers::bpf_ktime_get_ns, helpers::generated::bpf_get_socket_cookie,

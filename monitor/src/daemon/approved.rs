@@ -9,7 +9,7 @@ use monitor_common::class::{Family, Mode};
 use slmguard_core::{
     baseline::{Baseline, subject},
     config::Rules,
-    decide::Modes,
+    decide::{Modes, host_rule::HostRule},
     observation::Scope,
     profile::{Profile, ProfileError},
     text::escape,
@@ -153,8 +153,9 @@ impl State {
                 // Looking a name up cannot be refused yet: it is told.
                 Family::Name => continue,
             };
-            // A class cannot be forbidden: it is not learned, and no list has it any more.
-            if subject::is_class(subject) {
+            // A class or a host cannot be forbidden: it is not learned, and no list has it any more.
+            let is_host = *family == Family::Destination && HostRule::is_meant(subject);
+            if is_host || subject::is_class(subject) {
                 continue;
             }
             list.push(subject.clone());

@@ -17,6 +17,7 @@ pub mod engine;
 mod evidence;
 mod found;
 pub mod guard;
+mod hosts;
 mod launch;
 mod membership;
 mod models;

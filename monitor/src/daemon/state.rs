@@ -294,6 +294,7 @@ impl State {
                 self.named.insert(seen.scope.clone());
             }
         }
+        self.absorb_host(seen, is_new);
         self.follow_paths(seen);
         for family in seen.families() {
             if let Some(subject) = self.baseline.known_as(&seen.scope, family, &seen.fact) {

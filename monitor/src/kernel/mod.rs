@@ -254,6 +254,7 @@ impl Kernel {
                 take(&mut loaded, "DESTINATIONS")?,
                 take(&mut loaded, "TRANSITIONS")?,
                 take(&mut loaded, "NAMES")?,
+                take(&mut loaded, "HOSTS")?,
             )?,
             _links: attached.links,
             key: options.key,

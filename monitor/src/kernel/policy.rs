@@ -10,8 +10,8 @@ use aya::maps::{
 use monitor_common::{
     class::ClassId,
     endpoint::{DENIED, DestinationKey, INVARIANT_POLICY, LISTEN},
-    limits::{MAX_DESTINATIONS, MAX_NAMES, MAX_POLICIES, MAX_TRANSITIONS},
-    name::NameKey,
+    limits::{MAX_DESTINATIONS, MAX_HOSTS, MAX_NAMES, MAX_POLICIES, MAX_TRANSITIONS},
+    name::{HostKey, NameKey},
     path::{PolicyRoot, State, TransitionKey},
 };
 use slmguard_core::decide::{automaton::Automaton, policy::PolicyImage};
@@ -23,6 +23,7 @@ use super::{Kernel, KernelError, plain::Plain};
 struct Installed {
     destinations: Vec<(u32, DestinationKey)>,
     names: Vec<NameKey>,
+    hosts: Vec<HostKey>,
     transitions: Vec<TransitionKey>,
     /// Root of its deny automaton in [`Policies::shared`].
     deny: u32,
@@ -45,6 +46,7 @@ pub struct Policies {
     destinations: LpmTrie<MapData, Plain<DestinationKey>, u32>,
     transitions: HashMap<MapData, Plain<TransitionKey>, Plain<State>>,
     names: HashMap<MapData, Plain<NameKey>, u32>,
+    hosts: HashMap<MapData, Plain<HostKey>, u32>,
     installed: BTreeMap<u32, Installed>,
     /// By the number of the root state.
     shared: BTreeMap<u32, Shared>,
@@ -60,6 +62,7 @@ impl Policies {
         destinations: Map,
         transitions: Map,
         names: Map,
+        hosts: Map,
     ) -> Result<Self, KernelError> {
         Ok(Self {
             roots: Array::try_from(roots).map_err(KernelError::map("POLICIES"))?,
@@ -67,6 +70,7 @@ impl Policies {
                 .map_err(KernelError::map("DESTINATIONS"))?,
             transitions: HashMap::try_from(transitions).map_err(KernelError::map("TRANSITIONS"))?,
             names: HashMap::try_from(names).map_err(KernelError::map("NAMES"))?,
+            hosts: HashMap::try_from(hosts).map_err(KernelError::map("HOSTS"))?,
             installed: BTreeMap::new(),
             shared: BTreeMap::new(),
             invariants: vec![],
@@ -102,6 +106,7 @@ impl Policies {
         destinations: usize,
         transitions: usize,
         names: usize,
+        hosts: usize,
     ) -> Result<(), KernelError> {
         let shared: usize = self.shared.values().map(|s| s.transitions.len()).sum();
         let used: (usize, usize) = self
@@ -133,6 +138,10 @@ impl Policies {
         let named: usize = self.installed.values().map(|p| p.names.len()).sum();
         if named + names > MAX_NAMES as usize {
             return Err(full("names of unix sockets", named + names, MAX_NAMES));
+        }
+        let reached: usize = self.installed.values().map(|p| p.hosts.len()).sum();
+        if reached + hosts > MAX_HOSTS as usize {
+            return Err(full("hosts", reached + hosts, MAX_HOSTS));
         }
         Ok(())
     }
@@ -203,6 +212,7 @@ impl Policies {
             image.destinations.len() + image.denied.len(),
             transitions,
             image.names.len(),
+            image.hosts.len(),
         )?;
         let number = self.free_number()?;
         // Known from the start, so that what was inserted is found when it has to go.
@@ -218,7 +228,12 @@ impl Policies {
             let policy = number | key.policy & DENIED;
             NameKey { policy, ..*key }
         });
+        let hosts = image.hosts.iter().map(|key| HostKey {
+            policy: number,
+            ..*key
+        });
         let installed = Installed {
+            hosts: hosts.collect(),
             destinations: allowed.chain(denied).collect(),
             names: names.collect(),
             transitions: image.allow.transitions.iter().map(|(k, _)| *k).collect(),
@@ -236,8 +251,8 @@ impl Policies {
 
     fn fill(&mut self, number: u32, image: &PolicyImage) -> Result<(), KernelError> {
         let installed = self.installed.get(&number);
-        let (destinations, names) = installed
-            .map(|i| (i.destinations.clone(), i.names.clone()))
+        let (destinations, names, hosts) = installed
+            .map(|i| (i.destinations.clone(), i.names.clone(), i.hosts.clone()))
             .unwrap_or_default();
         for entry in destinations {
             self.insert_destination(entry)?;
@@ -246,6 +261,11 @@ impl Policies {
             self.names
                 .insert(Plain(key), 1, 0)
                 .map_err(KernelError::map("NAMES"))?;
+        }
+        for key in hosts {
+            self.hosts
+                .insert(Plain(key), 1, 0)
+                .map_err(KernelError::map("HOSTS"))?;
         }
         self.insert_automaton(&image.allow)?;
         let deny = self.share(&image.deny)?;
@@ -272,6 +292,9 @@ impl Policies {
         }
         for key in old.names {
             let _ = self.names.remove(&Plain(key));
+        }
+        for key in old.hosts {
+            let _ = self.hosts.remove(&Plain(key));
         }
         for key in old.transitions {
             let _ = self.transitions.remove(&Plain(key));

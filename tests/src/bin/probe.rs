@@ -153,6 +153,7 @@ fn perform(order: &Order, open: &mut Vec<TcpListener>) -> Fate {
         Order::Thread(order) => return in_thread(order),
         Order::Talk(to, bytes) => return fate(wire::talk(*to, bytes)),
         Order::Ask(to, message, tcp) => return fate(wire::ask(*to, message, *tcp)),
+        Order::AskAndUse(to, message, target) => wire::ask_and_use(*to, message, *target),
         Order::Hold(to) => return fate(wire::hold(*to)),
         Order::More(bytes) => return fate(wire::more(bytes)),
         Order::Keep(path, write) => return fate(wire::keep(path, *write)),

@@ -106,11 +106,8 @@ impl Baseline {
             let fact = &observation.fact;
             let known = self.known_as(&observation.scope, family, fact);
             let subject = known.unwrap_or_else(|| subject::learned_as(family, fact));
-            if let Some(entry) = self.entry_mut(&observation.scope, family, &subject) {
-                entry.count = entry.count.saturating_add(observation.count);
-                entry.first_seen = entry.first_seen.min(observation.time);
-                entry.last_seen = entry.last_seen.max(observation.time);
-            } else if learnable {
+            let (scope, seen) = (&observation.scope, (observation.count, observation.time));
+            if !self.count(scope, family, &subject, seen) && learnable {
                 let entry = Entry {
                     count: observation.count,
                     first_seen: observation.time,
@@ -201,6 +198,23 @@ impl Baseline {
     /// that is there already stays. False where there is no room.
     pub fn insert(&mut self, scope: &Scope, family: Family, subject: &str, entry: Entry) -> bool {
         self.get(scope, family, subject).is_some() || self.add(scope, family, subject, entry)
+    }
+
+    /// Counts a subject that was seen by another name; false where it is not known.
+    pub fn count(
+        &mut self,
+        scope: &Scope,
+        family: Family,
+        subject: &str,
+        (times, time): (u64, u64),
+    ) -> bool {
+        let Some(entry) = self.entry_mut(scope, family, subject) else {
+            return false;
+        };
+        entry.count = entry.count.saturating_add(times);
+        entry.first_seen = entry.first_seen.min(time);
+        entry.last_seen = entry.last_seen.max(time);
+        true
     }
 
     /// Takes a subject out; returns whether it was there.

@@ -185,7 +185,8 @@ pub struct Process {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rules {
-    /// `address[/prefix]:port[/tcp|udp]`, port `*` for any.
+    /// `address[/prefix]:port[/tcp|udp]`, port `*` for any; in allow rules also `name:port`,
+    /// `*.name:port` and `name@private:port` ([`crate::decide::host_rule`]).
     pub connect: Vec<String>,
     /// Path patterns; `*` one component, `**` any number of them.
     pub read: Vec<String>,

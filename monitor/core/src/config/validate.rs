@@ -200,7 +200,7 @@ impl Problems {
             self.process(&format!("{at}.process[{i}]"), process);
         }
         for (word, rules) in [("allow", &workload.allow), ("deny", &workload.deny)] {
-            for (list, i, error) in check_rules(rules) {
+            for (list, i, error) in check_rules(rules, word == "deny") {
                 self.add(&format!("{at}.{word}.{list}[{i}]"), error.to_string());
             }
         }
@@ -212,7 +212,7 @@ impl Problems {
                 read: list.clone(),
                 ..Rules::default()
             };
-            for (_, i, error) in check_rules(&rules) {
+            for (_, i, error) in check_rules(&rules, false) {
                 self.add(&format!("{at}.{key}[{i}]"), error.to_string());
             }
         }

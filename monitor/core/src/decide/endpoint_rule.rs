@@ -27,10 +27,70 @@ pub struct EndpointRule {
     address: IpAddr,
     /// Bits of the address that count.
     prefix: u8,
+    service: Service,
+}
+
+/// Ports and protocols of a rule: `443/tcp`, `443`, `*/udp`, `*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Service {
     /// Port; `None` any.
-    port: Option<u16>,
+    pub port: Option<u16>,
     /// IP protocol number; `None`: with a port TCP and UDP, without one anything.
-    protocol: Option<u8>,
+    pub protocol: Option<u8>,
+}
+
+impl Service {
+    /// Reads what stands behind the last colon of a rule.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let (port, protocol) = match text.split_once('/') {
+            Some((port, protocol)) => (port, Some(protocol_number(protocol)?)),
+            None => (text, None),
+        };
+        let port = match port {
+            "*" => None,
+            digits => Some(number(digits).ok_or(RuleError::Port(digits.into()))?),
+        };
+        Ok(Self { port, protocol })
+    }
+
+    /// Whether an endpoint's port and protocol are meant.
+    pub fn matches(&self, endpoint: &Endpoint) -> bool {
+        match (self.port, self.protocol) {
+            (None, None) => true,
+            (None, Some(protocol)) => endpoint.protocol == protocol,
+            (Some(port), Some(protocol)) => (endpoint.port, endpoint.protocol) == (port, protocol),
+            (Some(port), None) => endpoint.port == port && matches!(endpoint.protocol, TCP | UDP),
+        }
+    }
+
+    /// What the kernel looks for: scope, protocol and port.
+    pub fn scopes(&self) -> Vec<(Scope, u8, u16)> {
+        match (self.port, self.protocol) {
+            (None, None) => vec![(Scope::Any, 0, 0)],
+            (None, Some(protocol)) => vec![(Scope::Protocol, protocol, 0)],
+            (Some(port), Some(protocol)) => vec![(Scope::Port, protocol, port)],
+            (Some(port), None) => vec![(Scope::Port, TCP, port), (Scope::Port, UDP, port)],
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{port}")?,
+            None => f.write_str("*")?,
+        }
+        let Some(protocol) = self.protocol else {
+            return Ok(());
+        };
+        let name = Endpoint {
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            port: 0,
+            protocol,
+        }
+        .protocol_name();
+        write!(f, "/{name}")
+    }
 }
 
 /// Why a text is not a destination rule.
@@ -42,10 +102,32 @@ pub enum RuleError {
     )]
     NoPort,
     /// The address is not one.
-    #[error(
-        "`{0}` is not an IP address; names cannot be used here yet, and IPv6 needs brackets as in `[::1]:443`"
-    )]
+    #[error("`{0}` is not an IP address; IPv6 needs brackets as in `[::1]:443`")]
     Address(String),
+    /// The host is not one.
+    #[error(
+        "`{0}` is no name: write letters, digits and hyphens with dots between labels, and `*.` \
+         before a name for all that are one label below it"
+    )]
+    Host(String),
+    /// A form that is none, or of names with different owners.
+    #[error(
+        "`{0}` is no form of names that belong to one owner: one label with a class such as `{{n}}`, \
+         before a registered domain"
+    )]
+    Form(String),
+    /// Something else than `@private`.
+    #[error("`@{0}` cannot be had: write `name@private` for addresses in networks of your own")]
+    HostReach(String),
+    /// Everybody can have a name there.
+    #[error("anybody can have a name below `{0}`: name the hosts that are meant")]
+    SharedSuffix(String),
+    /// A name where something is forbidden.
+    #[error(
+        "a name can be allowed, not forbidden: its addresses are known only when it is looked up; \
+         forbid addresses, or leave the name out of what is allowed"
+    )]
+    ForbiddenHost,
     /// The prefix is not one.
     #[error("`/{0}` is not a prefix length of that address")]
     Prefix(String),
@@ -108,19 +190,10 @@ impl EndpointRule {
             false => Ipv4Addr::from_str(address).map_err(|_| wrong())?.into(),
         };
         let (address, prefix) = network_of(written, prefix)?;
-        let (port, protocol) = match service.split_once('/') {
-            Some((port, protocol)) => (port, Some(protocol_number(protocol)?)),
-            None => (service, None),
-        };
-        let port = match port {
-            "*" => None,
-            digits => Some(number(digits).ok_or(RuleError::Port(digits.into()))?),
-        };
         let rule = Self {
             address,
             prefix,
-            port,
-            protocol,
+            service: Service::parse(service)?,
         };
         let masked = rule.masked();
         if masked != rule {
@@ -135,33 +208,23 @@ impl EndpointRule {
         Self {
             address,
             prefix: width(address),
-            port: Some(endpoint.port),
-            protocol: Some(endpoint.protocol),
+            service: Service {
+                port: Some(endpoint.port),
+                protocol: Some(endpoint.protocol),
+            },
         }
     }
 
     /// Whether an endpoint is in the set.
     pub fn matches(&self, endpoint: &Endpoint) -> bool {
         let address = endpoint.address.to_canonical();
-        let service = match (self.port, self.protocol) {
-            (None, None) => true,
-            (None, Some(protocol)) => endpoint.protocol == protocol,
-            (Some(port), Some(protocol)) => (endpoint.port, endpoint.protocol) == (port, protocol),
-            (Some(port), None) => endpoint.port == port && matches!(endpoint.protocol, TCP | UDP),
-        };
-        service
+        self.service.matches(endpoint)
             && address.is_ipv4() == self.address.is_ipv4()
             && mask(address, self.prefix) == self.address
     }
 
     /// Entries of the kernel's map for this rule in a policy: prefix length in bits, and key.
     pub fn entries(&self, policy: u32) -> Vec<(u32, DestinationKey)> {
-        let services: Vec<(Scope, u8, u16)> = match (self.port, self.protocol) {
-            (None, None) => vec![(Scope::Any, 0, 0)],
-            (None, Some(protocol)) => vec![(Scope::Protocol, protocol, 0)],
-            (Some(port), Some(protocol)) => vec![(Scope::Port, protocol, port)],
-            (Some(port), None) => vec![(Scope::Port, TCP, port), (Scope::Port, UDP, port)],
-        };
         let networks = self.networks();
         let entry = |(scope, protocol, port)| {
             networks.iter().map(move |(address, prefix)| {
@@ -171,7 +234,7 @@ impl EndpointRule {
                 )
             })
         };
-        services.into_iter().flat_map(entry).collect()
+        self.service.scopes().into_iter().flat_map(entry).collect()
     }
 
     /// The network in the map's number space, where IPv4 lies inside IPv6: an IPv6 network around
@@ -202,7 +265,7 @@ impl EndpointRule {
 
     /// Port and protocol; `None` where any will do.
     pub fn service(&self) -> (Option<u16>, Option<u8>) {
-        (self.port, self.protocol)
+        (self.service.port, self.service.protocol)
     }
 
     fn is_host(&self) -> bool {
@@ -284,22 +347,7 @@ impl fmt::Display for EndpointRule {
         if !self.is_host() {
             write!(f, "/{}", self.prefix)?;
         }
-        match self.port {
-            Some(port) => write!(f, ":{port}")?,
-            None => f.write_str(":*")?,
-        }
-        match self.protocol {
-            Some(protocol) => {
-                let name = Endpoint {
-                    address: self.address,
-                    port: 0,
-                    protocol,
-                }
-                .protocol_name();
-                write!(f, "/{name}")
-            }
-            None => Ok(()),
-        }
+        write!(f, ":{}", self.service)
     }
 }
 

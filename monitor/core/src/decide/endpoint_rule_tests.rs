@@ -145,7 +145,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
 prop_compose! {
     fn rule()(address in address(), cut in 0u8..=128, port in proptest::option::of(0u16..3), protocol in proptest::option::of(prop_oneof![Just(6u8), Just(17), Just(1)])) -> EndpointRule {
         let prefix = cut.min(width(address));
-        EndpointRule { address, prefix, port, protocol }.masked()
+        EndpointRule { address, prefix, service: Service { port, protocol } }.masked()
     }
 }
 

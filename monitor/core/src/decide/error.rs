@@ -50,6 +50,17 @@ pub enum CompileError {
         /// Names given.
         have: usize,
     },
+    /// More rules about hosts than fit.
+    #[error(
+        "the policy needs {have} entries about hosts, and {limit} fit; allow networks by address, or \
+         `*.name` for all hosts below one"
+    )]
+    TooManyHosts {
+        /// Entries that fit.
+        limit: usize,
+        /// Entries needed.
+        have: usize,
+    },
     /// More path edges than fit, and wildcards are not to blame.
     #[error(
         "{patterns} paths need more than {budget} edges; replace some of them by a pattern with `*` or `**`"

@@ -13,7 +13,9 @@ use monitor_common::{
 use super::invariants::{guarded_endpoint, guarded_file};
 use crate::{
     baseline::{
-        Baseline, is_learnable,
+        Baseline,
+        destinations::host,
+        is_learnable,
         subject::{is_class, learned_as},
     },
     decision::{Decision, Outcome},
@@ -146,7 +148,26 @@ pub fn name_it(decision: &mut Decision, names: &[&str]) {
         decision
             .reasons
             .insert(1.min(decision.reasons.len()), sentence);
+        decision
+            .reasons
+            .extend(by_name(&decision.observation, names));
     }
+}
+
+/// How to allow a destination by its name rather than by its address of the day.
+fn by_name(seen: &Observation, names: &[&str]) -> Option<String> {
+    let (Fact::Connect(endpoint) | Fact::Send(endpoint)) = &seen.fact else {
+        return None;
+    };
+    let [name] = names else {
+        return None;
+    };
+    let rule = host::learned_as(name, endpoint).filter(|_| !seen.invariant)?;
+    Some(format!(
+        "To allow it by name, whatever addresses name servers give for it: `slmguard baseline approve {} \
+         --subject {rule}` with its --role, --phase and --family.",
+        seen.scope.workload
+    ))
 }
 
 fn alert_reasons(seen: &Observation, baseline: &Baseline) -> Vec<String> {

@@ -7,6 +7,7 @@ pub mod automaton;
 pub mod endpoint_rule;
 pub mod enforceable;
 pub mod evidence;
+pub mod host_rule;
 pub mod invariants;
 pub mod pattern;
 pub mod policy;

@@ -11,15 +11,16 @@ use monitor_common::{
     endpoint::{DENIED, DestinationKey, INVARIANT_POLICY, LISTEN},
     facility::Facility,
     hash::{FNV_BASIS, HashKey, component, fnv_step},
-    limits::{MAX_DESTINATIONS, MAX_NAMES, MAX_TRANSITIONS},
-    name::{NameKey, space},
-    path::{POLICY_DENIES_DESTINATIONS, PolicyRoot, permission},
+    limits::{MAX_DESTINATIONS, MAX_HOSTS, MAX_NAMES, MAX_TRANSITIONS},
+    name::{HostKey, NameKey, space},
+    path::{POLICY_DENIES_DESTINATIONS, POLICY_HOSTS, POLICY_HOSTS_BELOW, PolicyRoot, permission},
 };
 
 use super::{
     CompileError,
     automaton::{Automaton, compile},
-    endpoint_rule::EndpointRule,
+    endpoint_rule::{EndpointRule, RuleError},
+    host_rule::HostRule,
     invariants::invariant_paths,
     pattern::{Component, PathPattern, PatternError},
 };
@@ -34,6 +35,8 @@ pub struct PolicyLimits {
     pub transitions: usize,
     /// Names, allowed and denied together.
     pub names: usize,
+    /// Entries about hosts.
+    pub hosts: usize,
 }
 
 impl Default for PolicyLimits {
@@ -43,6 +46,7 @@ impl Default for PolicyLimits {
             destinations: MAX_DESTINATIONS as usize / 4,
             transitions: MAX_TRANSITIONS as usize / 4,
             names: MAX_NAMES as usize / 4,
+            hosts: MAX_HOSTS as usize / 4,
         }
     }
 }
@@ -78,6 +82,10 @@ pub struct PolicyImage {
     /// Abstract unix sockets that are allowed, and ones that are forbidden: those have [`DENIED`] in
     /// their policy number.
     pub names: Vec<NameKey>,
+    /// Hosts that are allowed.
+    pub hosts: Vec<HostKey>,
+    /// Some of them are about every name below one.
+    pub hosts_below: bool,
     /// Facilities that are allowed, a bit each.
     pub facilities: u64,
     /// Facilities that the operator forbids.
@@ -95,11 +103,10 @@ pub struct PolicyImage {
 impl PolicyImage {
     /// What the kernel keeps under the policy's number.
     pub fn root(&self) -> PolicyRoot {
-        let flags = if self.denied.is_empty() {
-            0
-        } else {
-            POLICY_DENIES_DESTINATIONS
-        };
+        let when = |is: bool, flag: u64| if is { flag } else { 0 };
+        let flags = when(!self.denied.is_empty(), POLICY_DENIES_DESTINATIONS)
+            | when(!self.hosts.is_empty(), POLICY_HOSTS)
+            | when(self.hosts_below, POLICY_HOSTS_BELOW);
         PolicyRoot {
             allow: self.allow.root,
             deny: self.deny.root,
@@ -147,6 +154,20 @@ pub fn compile_policy(inputs: &PolicyInputs) -> Result<PolicyImage, CompileError
         });
     }
 
+    let hosts: Vec<HostKey> = allowed
+        .hosts
+        .iter()
+        .flat_map(|rule| rule.entries(policy, inputs.key))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    if hosts.len() > inputs.limits.hosts {
+        return Err(CompileError::TooManyHosts {
+            limit: inputs.limits.hosts,
+            have: hosts.len(),
+        });
+    }
+
     let allow = allowed.automaton(
         inputs.key,
         inputs.first_state,
@@ -168,6 +189,8 @@ pub fn compile_policy(inputs: &PolicyInputs) -> Result<PolicyImage, CompileError
         destinations,
         denied: forbidden,
         names,
+        hosts,
+        hosts_below: allowed.hosts.iter().any(HostRule::is_below),
         facilities: allowed.facilities,
         denied_facilities: denied.facilities,
         allow,
@@ -183,9 +206,12 @@ pub fn is_rule(family: Family, subject: &str) -> bool {
 }
 
 /// Reads operator rules without compiling them; every rule that cannot be read is reported, with
-/// the list it stands in and its place there.
-pub fn check_rules(rules: &Rules) -> Vec<(&'static str, usize, CompileError)> {
-    let mut book = Rulebook::default();
+/// the list it stands in and its place there. `denies` says whether they forbid.
+pub fn check_rules(rules: &Rules, denies: bool) -> Vec<(&'static str, usize, CompileError)> {
+    let mut book = Rulebook {
+        denies,
+        ..Rulebook::default()
+    };
     let mut problems = vec![];
     for (at, rule) in rules.connect.iter().enumerate() {
         problems.extend(book.destination(rule).err().map(|e| ("connect", at, e)));
@@ -226,6 +252,7 @@ struct Rulebook {
     /// What is in it is forbidden.
     denies: bool,
     endpoints: BTreeSet<EndpointRule>,
+    hosts: BTreeSet<HostRule>,
     listen: BTreeSet<EndpointRule>,
     /// Abstract unix sockets, raw bytes.
     sockets: BTreeSet<Vec<u8>>,
@@ -243,7 +270,7 @@ impl Rulebook {
             Family::Unix => self.unix(subject),
             Family::Listen => self.listen(subject),
             Family::Facility => self.facility(subject),
-            // Names are observed; the addresses behind them are what the kernel judges.
+            // Names that were looked up are observed; where they may be called, rules about hosts say.
             Family::Name => Ok(()),
         }
     }
@@ -305,11 +332,18 @@ impl Rulebook {
     }
 
     fn destination(&mut self, rule: &str) -> Result<(), CompileError> {
-        let parsed = EndpointRule::parse(rule).map_err(|reason| CompileError::Destination {
+        let wrong = |reason| CompileError::Destination {
             rule: rule.into(),
             reason,
-        })?;
-        self.endpoints.insert(parsed);
+        };
+        if !HostRule::is_meant(rule) {
+            self.endpoints
+                .insert(EndpointRule::parse(rule).map_err(wrong)?);
+        } else if self.denies {
+            return Err(wrong(RuleError::ForbiddenHost));
+        } else {
+            self.hosts.insert(HostRule::parse(rule).map_err(wrong)?);
+        }
         Ok(())
     }
 
@@ -383,6 +417,9 @@ fn fingerprint(allowed: &Rulebook, denied: &Rulebook) -> u64 {
     };
     for (word, book) in [("allow", allowed), ("deny", denied)] {
         book.endpoints
+            .iter()
+            .for_each(|rule| line(format!("{word} {rule}")));
+        book.hosts
             .iter()
             .for_each(|rule| line(format!("{word} {rule}")));
         book.listen

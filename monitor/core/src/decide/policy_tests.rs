@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    baseline::Entry,
     decide::automaton::walk,
     testing::{connect, exec, open, scope, seen},
     text,
@@ -189,18 +190,60 @@ fn the_version_follows_the_content() {
 fn a_rule_that_cannot_be_read_is_named() {
     let none = Rules::default();
     let limits = PolicyLimits::default();
-    let error = try_image(&Baseline::default(), &rules(&["x:1"], &[]), &none, limits).unwrap_err();
+    let error = try_image(
+        &Baseline::default(),
+        &rules(&["fe80::x:1"], &[]),
+        &none,
+        limits,
+    )
+    .unwrap_err();
     assert!(
         error
             .to_string()
-            .starts_with("destination `x:1`: `x` is not an IP address"),
+            .starts_with("destination `fe80::x:1`: `fe80::x` is not an IP address"),
         "{error}"
     );
     let error = try_image(&Baseline::default(), &none, &rules(&[], &["a"]), limits).unwrap_err();
     assert_eq!(error.to_string(), "path `a`: must start with `/`");
-    let problems = check_rules(&rules(&["10.0.0.1:1", "x:1"], &["/a", "b"]));
+    let host = rules(&["api.example.com:1"], &[]);
+    let error = try_image(&Baseline::default(), &none, &host, limits).unwrap_err();
+    assert!(error.to_string().contains("allowed, not forbidden"));
+    let problems = check_rules(&rules(&["10.0.0.1:1", "x..y:1"], &["/a", "b"]), false);
     let places: Vec<_> = problems.iter().map(|(list, at, _)| (*list, *at)).collect();
     assert_eq!(places, [("connect", 1), ("read", 1)]);
+}
+
+#[test]
+fn hosts_are_rules_like_others() {
+    let none = Rules::default();
+    let empty = image(&Baseline::default(), &none, &none);
+    assert_eq!(empty.root().flags, 0);
+    let allow = rules(
+        &[
+            "api.example.com:443/tcp",
+            "API.example.com.:443/tcp",
+            "10.0.0.1:53/udp",
+        ],
+        &[],
+    );
+    let mut baseline = Baseline::default();
+    let listed = "*.example.com:443";
+    baseline.insert(&scope(), Family::Destination, listed, Entry::default());
+    let both = image(&baseline, &allow, &none);
+    assert_eq!(both.root().flags, POLICY_HOSTS | POLICY_HOSTS_BELOW);
+    assert_eq!(both.destinations.len(), 1);
+    // Two and their use, three and theirs.
+    assert_eq!(both.hosts.len(), 5);
+    let exact = image(&Baseline::default(), &allow, &none);
+    assert_eq!(exact.root().flags, POLICY_HOSTS);
+    assert_ne!(exact.version, empty.version);
+    assert_ne!(exact.version, both.version);
+    let limits = PolicyLimits {
+        hosts: 4,
+        ..PolicyLimits::default()
+    };
+    let error = try_image(&baseline, &allow, &none, limits).unwrap_err();
+    assert_eq!(error, CompileError::TooManyHosts { limit: 4, have: 5 });
 }
 
 #[test]
@@ -210,6 +253,7 @@ fn what_does_not_fit_is_refused_by_name() {
         destinations: 2,
         transitions: 1000,
         names: 10,
+        hosts: 10,
     };
     let many = rules(&["10.0.0.1:1/tcp", "10.0.0.2:1/tcp", "10.0.0.3:1/tcp"], &[]);
     let error = try_image(&Baseline::default(), &many, &none, limits).unwrap_err();
@@ -307,7 +351,7 @@ proptest! {
     #[test]
     fn no_rule_makes_the_compiler_panic(connect in ".{0,20}", read in "[/*a\\\\x{}]{0,20}") {
         let allow = rules(&[&connect], &[&read]);
-        let _ = try_image(&Baseline::default(), &allow, &allow, PolicyLimits { destinations: 50, transitions: 500, names: 10 });
+        let _ = try_image(&Baseline::default(), &allow, &allow, PolicyLimits { destinations: 50, transitions: 500, names: 10, hosts: 10 });
     }
 }
 
@@ -335,7 +379,7 @@ fn sockets_listeners_and_facilities_reach_the_image() {
         unix: vec!["run/app.sock".into()],
         ..Rules::default()
     };
-    let words: Vec<String> = check_rules(&wrong)
+    let words: Vec<String> = check_rules(&wrong, false)
         .iter()
         .map(|(.., e)| e.to_string())
         .collect();

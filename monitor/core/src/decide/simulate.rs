@@ -21,13 +21,15 @@ use serde::Serialize;
 use super::{
     CompileError,
     endpoint_rule::EndpointRule,
+    host_rule::HostRule,
     invariants::{guarded_endpoint, guarded_file},
     pattern::PathPattern,
     policy::check_rules,
 };
 use crate::{
-    baseline::Baseline,
+    baseline::{Baseline, destinations::binding::counting},
     config::Rules,
+    names::NameTable,
     observation::{Fact, FileAccess, Observation, Scope, UnixPeer},
     profile::Profile,
     text,
@@ -134,6 +136,7 @@ impl Sum {
 #[derive(Debug, Default)]
 struct Book {
     endpoints: Vec<EndpointRule>,
+    hosts: Vec<HostRule>,
     listen: Vec<EndpointRule>,
     paths: Vec<PathPattern>,
     /// Abstract names, raw bytes.
@@ -144,18 +147,19 @@ struct Book {
 impl Book {
     /// Reads rules; the first that cannot be read is an error, because a rule that is left out would
     /// make a wrong answer.
-    fn read(rules: &Rules) -> Result<Self, (&'static str, usize, CompileError)> {
-        if let Some(problem) = check_rules(rules).into_iter().next() {
+    fn read(rules: &Rules, denies: bool) -> Result<Self, (&'static str, usize, CompileError)> {
+        if let Some(problem) = check_rules(rules, denies).into_iter().next() {
             return Err(problem);
         }
         let mut book = Self::default();
         // Each parsed a moment ago.
-        book.endpoints.extend(
-            rules
-                .connect
-                .iter()
-                .filter_map(|r| EndpointRule::parse(r).ok()),
-        );
+        for rule in &rules.connect {
+            if HostRule::is_meant(rule) {
+                book.hosts.extend(HostRule::parse(rule).ok());
+            } else {
+                book.endpoints.extend(EndpointRule::parse(rule).ok());
+            }
+        }
         book.listen.extend(
             rules
                 .listen
@@ -203,8 +207,8 @@ impl Book {
         })
     }
 
-    /// Whether a rule of that family is about what was done.
-    fn has(&self, family: Family, fact: &Fact) -> bool {
+    /// Whether a rule of that family is about what was done, with the names that an address went by.
+    fn has(&self, family: Family, fact: &Fact, names: &[&str]) -> bool {
         let permission = match family {
             Family::Read => READ,
             Family::Write => WRITE,
@@ -212,7 +216,11 @@ impl Book {
             _ => CONNECT,
         };
         match fact.inner() {
-            Fact::Connect(e) | Fact::Send(e) => self.endpoints.iter().any(|rule| rule.matches(e)),
+            Fact::Connect(e) | Fact::Send(e) => {
+                let mut hosts = self.hosts.iter();
+                self.endpoints.iter().any(|rule| rule.matches(e))
+                    || hosts.any(|rule| rule.matches(e, names.iter().copied()))
+            }
             Fact::Listen(e) => self.listen.iter().any(|rule| rule.matches(e)),
             Fact::Unix(UnixPeer::Abstract(name)) => self.sockets.contains(name),
             Fact::Facility { facility, .. } => self.facilities & facility.bit() != 0,
@@ -243,21 +251,23 @@ pub struct Simulation {
     /// Execs that were let through, by the two kinds of hooks that report them.
     execs: BTreeMap<(Role, Phase, String), [u64; 2]>,
     allowed: u64,
+    /// What name servers answered meanwhile.
+    names: NameTable,
 }
 
 impl Simulation {
     /// The list of `profile` for `workload`, with what the operator says. An error names the rule
     /// that cannot be read.
     pub fn new(workload: &str, profile: &Profile, operator: &Operator) -> Result<Self, String> {
-        let read = |place: &str, rules: &Rules| {
-            Book::read(rules).map_err(|(list, at, problem)| {
+        let read = |place: &str, rules: &Rules, denies| {
+            Book::read(rules, denies).map_err(|(list, at, problem)| {
                 format!("{place}, {list}, entry {}: {problem}", at + 1)
             })
         };
         let mut listed = BTreeMap::new();
         for (kind, rules) in profile.rules() {
             let place = format!("the list ({}, {})", role_name(kind.0), phase_name(kind.1));
-            listed.insert(kind, read(&place, &rules)?);
+            listed.insert(kind, read(&place, &rules, false)?);
         }
         let families = profile.families.iter().filter_map(|word| family_from(word));
         Ok(Self {
@@ -265,12 +275,13 @@ impl Simulation {
             listed,
             known: profile.to_baseline(workload),
             covered: families.collect(),
-            allow: read("the operator's allow rules", &operator.allow)?,
-            deny: read("the operator's deny rules", &operator.deny)?,
-            denied_then: read("the deny rules of then", &operator.denied_then)?,
+            allow: read("the operator's allow rules", &operator.allow, false)?,
+            deny: read("the operator's deny rules", &operator.deny, true)?,
+            denied_then: read("the deny rules of then", &operator.denied_then, true)?,
             sums: BTreeMap::new(),
             execs: BTreeMap::new(),
             allowed: 0,
+            names: NameTable::default(),
         })
     }
 
@@ -278,6 +289,15 @@ impl Simulation {
     pub fn take(&mut self, seen: &Observation) {
         if seen.scope.workload != self.workload || is_enrolment(seen) {
             return;
+        }
+        if let Fact::Answer {
+            lookup, addresses, ..
+        } = &seen.fact
+        {
+            for (address, ttl) in addresses {
+                let (name, time) = (&lookup.name, seen.time);
+                self.names.learn(&self.workload, name, *address, *ttl, time);
+            }
         }
         let subject = seen.subject();
         let (role, phase) = (seen.scope.role, seen.scope.phase);
@@ -321,6 +341,10 @@ impl Simulation {
     /// Why it would not have been let through; `None` if it would.
     fn why(&self, seen: &Observation, family: Family) -> Option<Why> {
         let fact = &seen.fact;
+        let names: Vec<&str> = match fact.address() {
+            Some(address) => counting(&self.names, &self.workload, address, seen.time).collect(),
+            None => vec![],
+        };
         let guarded = match fact.inner() {
             Fact::Connect(endpoint) | Fact::Send(endpoint) => guarded_endpoint(endpoint).is_some(),
             Fact::Facility { facility, .. } => INVARIANT_FACILITIES & facility.bit() != 0,
@@ -329,13 +353,13 @@ impl Simulation {
         if guarded {
             return Some(Why::Invariant);
         }
-        if self.deny.has(family, fact) {
+        if self.deny.has(family, fact, &names) {
             return Some(Why::DenyRule);
         }
         let denied_then = seen
             .families()
             .into_iter()
-            .any(|family| self.denied_then.has(family, fact));
+            .any(|family| self.denied_then.has(family, fact, &names));
         if seen.invariant && !denied_then {
             return Some(match fact {
                 // Of these an invariant may lie below the name.
@@ -349,10 +373,10 @@ impl Simulation {
         let listed = self.listed.get(&(seen.scope.role, seen.scope.phase));
         let listed = match family {
             Family::Name => self.known.known_as(&seen.scope, family, fact).is_some(),
-            _ => learnable && listed.is_some_and(|book| book.has(family, fact)),
+            _ => learnable && listed.is_some_and(|book| book.has(family, fact, &names)),
         };
         let unnamed = matches!(fact, Fact::Unix(UnixPeer::Unnamed));
-        let allowed = whole && (listed || unnamed || self.allow.has(family, fact));
+        let allowed = whole && (listed || unnamed || self.allow.has(family, fact, &names));
         (!allowed).then_some(Why::NotListed)
     }
 

@@ -9,16 +9,17 @@ use std::{
     net::IpAddr,
 };
 
+use monitor_common::limits::{ANSWER_LIFETIME, SECOND_NS};
+
 use crate::text;
 
 /// Addresses that are remembered per workload; beyond that, what ends first goes first.
 pub const MAX_ADDRESSES: usize = 4096;
 /// Names that are remembered per address: one that many services share has many.
 pub const MAX_NAMES: usize = 16;
-/// Bounds of what an answer can ask for, and what is added to it, in seconds.
-const LIFETIME: (u64, u64) = (300, 86_400);
+/// What is added to the lifetime of an answer, in seconds.
 const GRACE: u64 = 3600;
-const SECOND: u64 = 1_000_000_000;
+const SECOND: u64 = SECOND_NS;
 
 /// Nanoseconds that an entry is kept beyond the lifetime of its answer.
 pub const KEPT: u64 = GRACE * SECOND;
@@ -45,7 +46,8 @@ impl NameTable {
     /// Takes an answer in: at `now`, `workload` was told that `name` has `address` for `ttl`
     /// seconds.
     pub fn learn(&mut self, workload: &str, name: &[u8], address: IpAddr, ttl: u32, now: u64) {
-        let lifetime = u64::from(ttl).clamp(LIFETIME.0, LIFETIME.1) + GRACE;
+        let (least, most) = ANSWER_LIFETIME;
+        let lifetime = u64::from(ttl.clamp(least, most)) + GRACE;
         let ends = now.saturating_add(lifetime * SECOND);
         self.enter(
             workload,

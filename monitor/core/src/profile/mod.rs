@@ -380,7 +380,8 @@ impl Profile {
                     phase: part.phase.clone(),
                 });
             }
-            if let Some((list, at, problem)) = check_rules(&part.rules()).into_iter().next() {
+            if let Some((list, at, problem)) = check_rules(&part.rules(), false).into_iter().next()
+            {
                 return Err(ProfileError::Rule {
                     number,
                     role: part.role.clone(),

@@ -5,6 +5,7 @@ mod approvals;
 mod chain;
 mod discovery;
 mod flow;
+mod hosts;
 mod launch;
 mod membership;
 mod models;

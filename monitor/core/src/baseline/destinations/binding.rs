@@ -9,10 +9,12 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use monitor_common::limits::{ANSWER_GRACE, SECOND_NS};
+
 use crate::{names, observation::Endpoint, text};
 
 /// Nanoseconds that an answer counts beyond its lifetime.
-pub const GRACE: u64 = 15 * 60 * 1_000_000_000;
+pub const GRACE: u64 = ANSWER_GRACE as u64 * SECOND_NS;
 
 /// What decided between the names of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,11 +89,7 @@ pub fn bind<'a>(
     server_name: Option<&[u8]>,
     now: u64,
 ) -> Option<Binding<'a>> {
-    let valid: Vec<(&str, u64)> = table
-        .answers(workload, address)
-        .filter(|(_, ends, _)| counts_until(*ends) > now)
-        .map(|(name, _, last)| (name, last))
-        .collect();
+    let valid: Vec<(&str, u64)> = valid(table, workload, address, now).collect();
     let bound = |name, by| Binding {
         name,
         by,
@@ -108,6 +106,29 @@ pub fn bind<'a>(
     let newest = valid.iter().map(|(_, last)| *last).max()?;
     let (name, _) = valid.iter().find(|(_, last)| *last == newest)?;
     Some(bound(name, By::LatestAnswer))
+}
+
+/// Names that an address can stand for in a workload at a time, in a fixed order.
+pub fn counting<'a>(
+    table: &'a names::NameTable,
+    workload: &str,
+    address: IpAddr,
+    now: u64,
+) -> impl Iterator<Item = &'a str> {
+    valid(table, workload, address, now).map(|(name, _)| name)
+}
+
+/// The same, each with when it was last given.
+fn valid<'a>(
+    table: &'a names::NameTable,
+    workload: &str,
+    address: IpAddr,
+    now: u64,
+) -> impl Iterator<Item = (&'a str, u64)> {
+    let answers = table.answers(workload, address);
+    answers
+        .filter(move |(_, ends, _)| counts_until(*ends) > now)
+        .map(|(name, _, last)| (name, last))
 }
 
 /// Until when an answer counts that the table keeps until `ends`.
@@ -146,11 +167,7 @@ pub fn features(
     if call.encrypted {
         found.insert(Feature::ServerNameHidden);
     }
-    let names: Vec<&str> = table
-        .answers(workload, endpoint.address)
-        .filter(|(_, ends, _)| counts_until(*ends) > now)
-        .map(|(name, ..)| name)
-        .collect();
+    let names: Vec<&str> = counting(table, workload, endpoint.address, now).collect();
     if names.is_empty() {
         // A name server is called by its address: nobody can look it up before.
         if !learned {

@@ -14,6 +14,7 @@ pub mod addresses;
 pub mod binding;
 pub mod calls;
 pub mod few;
+pub mod host;
 pub mod open;
 pub mod suffix;
 

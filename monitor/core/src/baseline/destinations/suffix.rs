@@ -86,6 +86,15 @@ pub fn owned(name: &[u8]) -> Option<Owned<'_>> {
     Some(Owned { free, domain })
 }
 
+/// Whether different people have their names directly below this one: a public suffix, or a
+/// provider's domain. Where nobody knows, as in names of one's own, nothing is taken to be shared.
+pub fn is_shared(domain: &[u8]) -> bool {
+    let found = psl::suffix(domain);
+    let listed = found.is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == domain);
+    let of_customer = || psl::domain(domain).is_some_and(|found| is_private(&found));
+    listed || PROVIDERS.iter().any(|provider| ends_with(domain, provider)) && !of_customer()
+}
+
 fn is_private(domain: &psl::Domain<'_>) -> bool {
     domain.suffix().typ() == Some(psl::Type::Private)
 }
@@ -130,7 +139,7 @@ pub fn open(name: &[u8]) -> Option<String> {
 }
 
 /// [`open`] for a name that is given as its form.
-pub(super) fn open_of_form(form: &str) -> Option<String> {
+pub fn open_of_form(form: &str) -> Option<String> {
     if form.contains('\\') {
         return None;
     }

@@ -29,6 +29,7 @@ use serde::Serialize;
 use super::{
     CompileError, Modes,
     endpoint_rule::EndpointRule,
+    host_rule::HostRule,
     invariants::invariant_paths,
     pattern::{Component, PathPattern},
 };
@@ -350,12 +351,16 @@ fn tcp_ports<'a>(
 ) -> Result<Result<BTreeSet<u16>, &'a String>, CompileError> {
     let mut ports = BTreeSet::new();
     for rule in rules {
-        let parsed =
-            EndpointRule::parse_local(rule).map_err(|reason| CompileError::Destination {
-                rule: rule.clone(),
-                reason,
-            })?;
-        match parsed.service() {
+        let service = if HostRule::is_meant(rule) {
+            HostRule::parse(rule).map(|rule| rule.service())
+        } else {
+            EndpointRule::parse_local(rule).map(|rule| rule.service())
+        };
+        let service = service.map_err(|reason| CompileError::Destination {
+            rule: rule.clone(),
+            reason,
+        })?;
+        match service {
             (Some(port), None | Some(6)) => {
                 ports.insert(port);
             }
