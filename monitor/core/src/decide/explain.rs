@@ -148,9 +148,12 @@ pub fn name_it(decision: &mut Decision, names: &[&str]) {
         decision
             .reasons
             .insert(1.min(decision.reasons.len()), sentence);
-        decision
-            .reasons
-            .extend(by_name(&decision.observation, names));
+        if let Some(how) = by_name(&decision.observation, names)
+            && let Some(last) = decision.reasons.last_mut()
+        {
+            last.push(' ');
+            last.push_str(&how);
+        }
     }
 }
 
@@ -164,8 +167,8 @@ fn by_name(seen: &Observation, names: &[&str]) -> Option<String> {
     };
     let rule = host::learned_as(name, endpoint).filter(|_| !seen.invariant)?;
     Some(format!(
-        "To allow it by name, whatever addresses name servers give for it: `slmguard baseline approve {} \
-         --subject {rule}` with its --role, --phase and --family.",
+        "By name, whatever addresses name servers give for it: `slmguard baseline approve {} --subject \
+         {rule}` with its --role, --phase and --family.",
         seen.scope.workload
     ))
 }

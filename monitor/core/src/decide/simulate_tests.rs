@@ -10,6 +10,7 @@ use crate::{
         automaton::walk,
         policy::{PolicyInputs, PolicyLimits, compile_policy},
     },
+    observation::Lookup,
     testing::{connect, endpoint, exec, open, scope, seen},
 };
 
@@ -84,6 +85,41 @@ fn what_is_not_on_the_list_is_told_with_count_times_and_what_is_known_instead() 
         reported: 0,
     };
     assert_eq!(simulation.totals(), totals);
+}
+
+fn answered(name: &str, address: [u8; 4]) -> Fact {
+    Fact::Answer {
+        lookup: Lookup {
+            name: name.into(),
+            qtype: 1,
+            resolver: endpoint("10.0.0.53:53/udp"),
+            cookie: 1,
+        },
+        code: 0,
+        addresses: vec![(address.into(), 60)],
+        total: 1,
+    }
+}
+
+#[test]
+fn a_host_is_allowed_while_an_answer_for_it_counts() {
+    let mut operator = Operator::default();
+    operator
+        .allow
+        .connect
+        .push("api.example.com:443/tcp".into());
+    let call = || connect("9.9.9.9:443/tcp");
+    let refused = |over: &[Observation]| simulate(&none(), &operator, over).totals().refused;
+    let named = at(1, answered("api.example.com", [9, 9, 9, 9]));
+    assert_eq!(refused(&[at(0, call())]), 1, "nobody has said whose it is");
+    assert_eq!(refused(&[named.clone(), at(2, call())]), 0);
+    let other = at(1, answered("evil.example.com", [9, 9, 9, 9]));
+    assert_eq!(refused(&[other, at(2, call())]), 1);
+    let elsewhere = at(2, connect("9.9.9.9:80/tcp"));
+    assert_eq!(refused(&[named.clone(), elsewhere]), 1);
+    // Five minutes and a quarter of an hour.
+    assert_eq!(refused(&[named.clone(), at(1200, call())]), 0);
+    assert_eq!(refused(&[named, at(1202, call())]), 1);
 }
 
 #[test]

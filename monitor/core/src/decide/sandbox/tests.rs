@@ -262,10 +262,16 @@ fn ports_are_those_of_tcp_destinations() {
     case.allow.connect = strings(&["10.0.0.1:443/tcp", "10.0.0.2:53/udp", "[::1]:8080"]);
     let connect = case.plan().landlock.unwrap().connect.unwrap();
     assert_eq!(connect.into_iter().collect::<Vec<_>>(), [443, 8080]);
-    case.allow.connect.push("10.0.0.3:*".into());
-    let plan = case.plan();
-    noted(&plan, Difference::Hooks, "10.0.0.3:*");
-    assert_eq!(plan.landlock.unwrap().connect, None);
+    case.allow.connect.push("api.example.com:4443".into());
+    let connect = case.plan().landlock.unwrap().connect.unwrap();
+    assert!(connect.contains(&4443));
+    for any in ["10.0.0.3:*", "db.corp.example@private:*"] {
+        case.allow.connect.push(any.into());
+        let plan = case.plan();
+        noted(&plan, Difference::Hooks, any);
+        assert_eq!(plan.landlock.unwrap().connect, None);
+        case.allow.connect.pop();
+    }
 }
 
 #[test]
