@@ -60,7 +60,7 @@ pub fn answered(context: *mut Context, class: ClassId, p: &Packet) {
         return;
     };
     let b = bench::of(context);
-    b.workload = workload as u64;
+    b.key.workload = workload as u64;
     let name = b.event.query.hash;
     b.rules[0] = rule_of(policy, name, false, false);
     b.rules[1] = rule_of(policy, name, false, true);
@@ -111,16 +111,11 @@ unsafe extern "C" fn address_callback(index: u32, context: *mut c_void) -> i64 {
     let b = bench::of(context.cast());
     let from: *const Answered = b.event.addresses.as_ptr();
     // SAFETY: inside the array.
-    let answered = unsafe { from.add(below_16(index as u64) as usize).read() };
-    let second = match reach(&answered.address) {
-        Reach::Public => 0,
-        Reach::Private => 1,
+    let answered = unsafe { &*from.add(below_16(index as u64) as usize) };
+    let (exact, below) = match reach(&answered.address) {
+        Reach::Public => (b.rules[0], b.rules[2]),
+        Reach::Private => (b.rules[1], b.rules[3]),
         Reach::Never => return 0,
-    };
-    let (exact, below) = if second == 0 {
-        (b.rules[0], b.rules[2])
-    } else {
-        (b.rules[1], b.rules[3])
     };
     let (least, most) = ANSWER_LIFETIME;
     let mut seconds = answered.ttl;
@@ -133,26 +128,23 @@ unsafe extern "C" fn address_callback(index: u32, context: *mut c_void) -> i64 {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let expires = now + (seconds + ANSWER_GRACE) as u64 * SECOND_NS;
-    let key = AdmittedKey {
-        workload: b.workload,
-        address: answered.address,
-    };
+    b.key.address = answered.address;
     if exact != 0 {
-        bind(&key, exact, expires);
+        bind(&b.key, &b.unbound, exact, expires);
     }
     if below != 0 {
-        bind(&key, below, expires);
+        bind(&b.key, &b.unbound, below, expires);
     }
     0
 }
 
 /// Puts a rule among those of an address, in place of itself, or of the one that ends first.
 #[inline(always)]
-fn bind(key: &AdmittedKey, rule: u64, expires: u64) {
+fn bind(key: &AdmittedKey, unbound: &Admitted, rule: u64, expires: u64) {
     const ONLY_NEW: u64 = 1;
     if ADMITTED.get_ptr_mut(key).is_none() {
         // Whoever is first makes it; both find it.
-        let _ = ADMITTED.insert(key, Admitted::default(), ONLY_NEW);
+        let _ = ADMITTED.insert(key, unbound, ONLY_NEW);
     }
     let Some(admitted) = ADMITTED.get_ptr_mut(key) else {
         return;

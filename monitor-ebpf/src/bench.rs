@@ -21,6 +21,7 @@ use monitor_common::{
     event::name::AnswerEvent,
     hash::Sip,
     limits::{EVENT_NAME, MESSAGE},
+    name::{Admitted, AdmittedKey},
 };
 
 use crate::{
@@ -54,8 +55,10 @@ pub struct Bench {
     /// Rules that the name that was asked for comes under, in the order of [`crate::admit`]; 0
     /// where there is none.
     pub rules: [u64; 4],
-    /// Number of the workload.
-    pub workload: u64,
+    /// The workload, and the address at hand: on the stack there is no room on Linux 6.1.
+    pub key: AdmittedKey,
+    /// No rule at all; never written.
+    pub unbound: Admitted,
     /// Where that name stands.
     pub owner_at: u32,
     /// Where the next record or extension begins.
