@@ -64,7 +64,7 @@ impl HostRule {
             Some((_, other)) => return Err(RuleError::HostReach(other.into())),
         };
         let (name, first) = match host.split_once('.') {
-            Some(("*", name)) => (name, Some(First::Any)),
+            Some(("*" | "{any}", name)) => (name, Some(First::Any)),
             Some((label, name)) if label.contains('{') => {
                 if suffix::open_of_form(host).is_none() {
                     return Err(RuleError::Form(host.into()));
