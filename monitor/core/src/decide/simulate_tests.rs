@@ -156,7 +156,7 @@ fn what_cannot_be_refused_is_reported() {
     let told = Some((Effect::Reported, Why::NotListed));
     let found = Fact::Found(Box::new(connect("10.0.0.1:1/tcp")));
     assert_eq!(one(&none(), &Operator::default(), at(0, found)), told);
-    let looked_up = Fact::Query(crate::observation::Lookup {
+    let looked_up = Fact::Query(Lookup {
         name: b"a.example".to_vec(),
         qtype: 1,
         resolver: endpoint("10.0.0.53:53/udp"),
