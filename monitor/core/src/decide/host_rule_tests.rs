@@ -1,3 +1,5 @@
+//! Tests of rules about hosts: what they say, what is refused, and what the kernel gets.
+
 use monitor_common::hash::HashKey;
 use proptest::prelude::*;
 
@@ -90,7 +92,11 @@ fn a_rule_holds_for_its_name_its_service_and_its_kind_of_address() {
 fn below_is_one_label_and_not_the_name_itself() {
     let below = rule("*.example.com:443");
     assert!(below.is_below() && below.is_about("a.example.com"));
-    assert_eq!(rule("{any}.example.com:443"), below, "as open sets are written");
+    assert_eq!(
+        rule("{any}.example.com:443"),
+        below,
+        "as open sets are written"
+    );
     for name in [
         "example.com",
         "a.b.example.com",
