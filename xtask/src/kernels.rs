@@ -19,7 +19,7 @@ pub const SERIES: [&str; 2] = ["6.1", "6.12"];
 pub fn in_every_run(series: &str) -> &'static [&'static str] {
     match series {
         "6.1" => &[
-            "outcomes", "doctor", "map", "unix", "exec", "name", "ring", "socket",
+            "outcomes", "doctor", "map", "unix", "exec", "host", "ring", "socket",
         ],
         _ => &[
             "outcomes",
@@ -27,6 +27,7 @@ pub fn in_every_run(series: &str) -> &'static [&'static str] {
             "map",
             "unix",
             "exec",
+            "name",
             "open",
             "connect",
             "send",
