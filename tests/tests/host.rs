@@ -163,13 +163,11 @@ fn a_learned_name_may_have_other_addresses_later() -> Result<()> {
 
 #[test]
 fn names_that_point_into_ones_own_network_are_not_believed_without_saying_so() -> Result<()> {
-    let trial = Trial::prepared(Setup::tool().with(&section(&[
+    let trial = allowing(&[
         "public.demo:80",
         "inside.demo@private:80",
         "10.77.0.67:53/udp",
-    ])))?;
-    trial.daemon()?.launch()?;
-    trial.learn_and_enforce(&[])?;
+    ])?;
     let mapped: IpAddr = "64:ff9b::a4d:42".parse()?;
     let zone = Zone::from([
         ("public.demo", vec![WEATHER, METADATA, ATTACKER6, mapped]),

@@ -199,8 +199,11 @@ impl Problems {
         for (i, process) in workload.processes.iter().enumerate() {
             self.process(&format!("{at}.process[{i}]"), process);
         }
-        for (word, rules) in [("allow", &workload.allow), ("deny", &workload.deny)] {
-            for (list, i, error) in check_rules(rules, word == "deny") {
+        for (word, rules, denies) in [
+            ("allow", &workload.allow, false),
+            ("deny", &workload.deny, true),
+        ] {
+            for (list, i, error) in check_rules(rules, denies) {
                 self.add(&format!("{at}.{word}.{list}[{i}]"), error.to_string());
             }
         }

@@ -19,10 +19,9 @@ pub const MAX_ADDRESSES: usize = 4096;
 pub const MAX_NAMES: usize = 16;
 /// What is added to the lifetime of an answer, in seconds.
 const GRACE: u64 = 3600;
-const SECOND: u64 = SECOND_NS;
 
 /// Nanoseconds that an entry is kept beyond the lifetime of its answer.
-pub const KEPT: u64 = GRACE * SECOND;
+pub const KEPT: u64 = GRACE * SECOND_NS;
 
 /// One name of an address.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,7 +47,7 @@ impl NameTable {
     pub fn learn(&mut self, workload: &str, name: &[u8], address: IpAddr, ttl: u32, now: u64) {
         let (least, most) = ANSWER_LIFETIME;
         let lifetime = u64::from(ttl.clamp(least, most)) + GRACE;
-        let ends = now.saturating_add(lifetime * SECOND);
+        let ends = now.saturating_add(lifetime * SECOND_NS);
         self.enter(
             workload,
             text::escape(name),
@@ -154,7 +153,7 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 1_700_000_000_000_000_000;
-    const HOUR: u64 = 3600 * SECOND;
+    const HOUR: u64 = 3600 * SECOND_NS;
 
     fn v4(n: u32) -> IpAddr {
         IpAddr::V4(n.into())
