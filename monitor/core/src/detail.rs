@@ -81,6 +81,11 @@ impl Fact {
                 "runs_code": model.runs_code,
                 "before": model.before,
             }),
+            Self::Lineage(shape) => json!({
+                "lineage": shape.lineage,
+                "differs": shape.differs,
+                "news": shape.news,
+            }),
             Self::Found(fact) => json!({ "found": fact.kind() }),
             _ => return None,
         })

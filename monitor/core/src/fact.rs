@@ -136,6 +136,9 @@ pub enum Fact {
     Odd(OddCall),
     /// A model that was not learned. Not seen by any hook: worked out from the files that workloads use.
     Model(Box<ModelFile>),
+    /// A workload in another shape than before. Not seen by any hook: worked out from its processes and
+    /// the models that they use.
+    Lineage(Box<Shape>),
     /// Alerts that were over the budget. Not seen by any hook: counted by the daemon.
     Held(Box<Held>),
 }
@@ -155,6 +158,17 @@ pub struct ModelFile {
     pub before: Option<String>,
     /// How many models were learned.
     pub known: u64,
+}
+
+/// A workload that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The number of the lineage that begins.
+    pub lineage: u64,
+    /// What is new, in words: `another program`, `other flags`, `another model`.
+    pub differs: Vec<&'static str>,
+    /// The digests and command lines that were not known, escaped.
+    pub news: Vec<String>,
 }
 
 /// Alerts of one scope that were over the budget of a day, told together.
@@ -417,6 +431,7 @@ impl Fact {
             Self::Volume(_) => "volume",
             Self::Odd(_) => "odd",
             Self::Model(_) => "model",
+            Self::Lineage(_) => "lineage",
             Self::Held(_) => "held",
         }
     }
@@ -449,6 +464,7 @@ impl Fact {
             | Self::Volume(_)
             | Self::Odd(_)
             | Self::Model(_)
+            | Self::Lineage(_)
             | Self::Held(_) => vec![],
         }
     }
@@ -469,6 +485,9 @@ impl Fact {
             Self::Volume(volume) => volume.connector.to_string(),
             Self::Odd(call) => call.endpoint.to_string(),
             Self::Model(model) => model.path.clone(),
+            Self::Lineage(shape) => {
+                format!("lineage {}: {}", shape.lineage, shape.differs.join(", "))
+            }
             Self::Held(_) => "the alert budget".into(),
             Self::Fork { .. } | Self::Exit { .. } | Self::Phase { .. } => String::new(),
         }

@@ -62,6 +62,39 @@ pub struct Standing {
     /// Connectors that there was no room for, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwatched: Option<String>,
+    /// Its lineages, and what waits to be on its lists.
+    #[serde(default)]
+    pub lineage: Lineage,
+}
+
+/// The lineages of a workload.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// When each began and why, in sentences, the latest last.
+    pub began: Vec<String>,
+    /// What was tried and is not on its lists.
+    pub waiting: Vec<Waiting>,
+    /// How much more waits.
+    pub more: usize,
+}
+
+/// Something that was tried and is not on a list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Role.
+    pub role: String,
+    /// Phase.
+    pub phase: String,
+    /// Family.
+    pub family: String,
+    /// Destination, path or name.
+    pub subject: String,
+    /// How often it was tried.
+    pub times: u64,
+    /// On how many days.
+    pub days: u32,
+    /// For what it waits, in words; empty where it is added next.
+    pub waits: Vec<String>,
 }
 
 /// What is known about the bytes of one connector.

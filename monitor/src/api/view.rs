@@ -10,7 +10,7 @@ pub use super::found::{
     Agent, Candidate, Capability, Decide, Decided, Detection, Evidence, Model, Search,
 };
 pub use super::profile::{
-    Approval, BaselineOrder, FamilyEvidence, Profile, Standing, VolumeEvidence,
+    Approval, BaselineOrder, FamilyEvidence, Lineage, Profile, Standing, VolumeEvidence, Waiting,
 };
 
 /// `GET /v1/status`
@@ -228,6 +228,9 @@ pub struct BaselineEntry {
     pub first_seen: String,
     /// Last time, RFC 3339.
     pub last_seen: String,
+    /// `pinned`, `stale`, `added`; absent for what is simply known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
 }
 
 /// `GET /v1/mode/{workload}`, and the answer to a change of it.

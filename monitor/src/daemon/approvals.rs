@@ -21,11 +21,11 @@ use crate::{
 };
 
 /// Which subjects an order is about.
-struct Chosen {
+pub(super) struct Chosen {
     families: Vec<Family>,
     role: Option<Role>,
     phase: Option<Phase>,
-    subject: Option<String>,
+    pub(super) subject: Option<String>,
 }
 
 impl Chosen {
@@ -87,10 +87,14 @@ impl Engine {
             "approve" => self.approve(&mut state, workload, &chosen, order, peer)?,
             "reject" => self.reject(&mut state, workload, &chosen)?,
             "import" => self.import(&mut state, workload, order, peer)?,
+            "pin" => self.pin(&mut state, workload, &chosen, true)?,
+            "unpin" => self.pin(&mut state, workload, &chosen, false)?,
             "reset" => self.reset(&mut state, workload, before.mode)?,
             _ => return Err(Refusal::NotFound("there is no such page".into())),
         };
         drop(state);
+        self.tend_lineages();
+        self.save_lineages();
         self.save_baseline().map_err(failed)?;
         tracing::info!("{done}, by user {} (pid {})", peer.uid, peer.pid);
         self.audit(AuditEntry {
@@ -160,8 +164,27 @@ impl Engine {
                     if state.rejected.remove(&place) {
                         self.store.readmit(&place).map_err(failed)?;
                     }
+                    state.lineages.settle(scope, *family, subject, clock::now());
                 }
                 (profile, format!("{workload} may use {shown} from now on"))
+            }
+            // What evidence took it to has no list of its own: what was learned is the list.
+            (Some(subject), None) if state.is_auto(workload) => {
+                for (scope, family, subject) in self.places(state, workload, chosen, subject)? {
+                    let entry = Entry::default();
+                    state.baseline.insert(&scope, family, &subject, entry);
+                    state.touch(&scope, family, &subject);
+                    state
+                        .lineages
+                        .settle(&scope, family, &subject, clock::now());
+                    let place = (scope, family, subject);
+                    if state.rejected.remove(&place) {
+                        self.store.readmit(&place).map_err(failed)?;
+                    }
+                }
+                self.publish_workload(state, workload)?;
+                let shown = escape(subject.as_bytes());
+                return Ok(format!("{workload} may use {shown} from now on"));
             }
             (Some(_), None) => {
                 return Err(Refusal::Conflict(format!(
@@ -175,7 +198,7 @@ impl Engine {
     }
 
     /// Where a subject belongs: where it was seen, or else exactly where the order says.
-    fn places(
+    pub(super) fn places(
         &self,
         state: &State,
         workload: &str,
@@ -192,6 +215,24 @@ impl Engine {
             .collect();
         if !seen.is_empty() {
             return Ok(seen);
+        }
+        let waiting: Vec<Rejected> = state
+            .lineages
+            .waiting(workload, None)
+            .into_iter()
+            .filter(|waiting| waiting.subject == subject)
+            .map(|waiting| {
+                let scope = Scope {
+                    workload: workload.to_owned(),
+                    role: waiting.role,
+                    phase: waiting.phase,
+                };
+                (scope, waiting.family, waiting.subject)
+            })
+            .filter(|(scope, family, _)| chosen.has(scope, *family) && is_rule(*family, subject))
+            .collect();
+        if !waiting.is_empty() {
+            return Ok(waiting);
         }
         let shown = escape(subject.as_bytes());
         let (Some(role), [family]) = (chosen.role, chosen.families.as_slice()) else {
@@ -333,6 +374,7 @@ impl Engine {
         state
             .rejected
             .retain(|(scope, ..)| scope.workload != workload);
+        self.expect_pins(state, workload);
         self.set_basis(state, workload, Basis::None)?;
         self.publish_workload(state, workload)?;
         // What the kernel has reported once it would only count: it shall tell everything anew.

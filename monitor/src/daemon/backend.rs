@@ -207,6 +207,10 @@ impl Backend for Engine {
                         count: entry.count,
                         first_seen: rfc3339(entry.first_seen),
                         last_seen: rfc3339(entry.last_seen),
+                        state: state
+                            .lineages
+                            .word(scope, family, subject)
+                            .map(str::to_owned),
                     })
             })
             .collect())

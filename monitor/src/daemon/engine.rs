@@ -18,7 +18,7 @@ use std::{
 use monitor_common::{class::Role, enrol::ExecutableKey, hash::HashKey};
 use slmguard_core::{
     alert::Severity,
-    config::{Config, Rules, Workload},
+    config::{BY_APPROVAL, Config, Rules, Workload},
     decide::{enforceable::gaps, evidence::budget::Budgets},
     decode::ClockOffset,
     observation::Observation,
@@ -33,7 +33,7 @@ use super::{
     discovery::{self, AgentState, Discovery},
     evidence,
     guard::Guard,
-    models, modes, order, paths,
+    lineages, models, modes, order, paths,
     random::AlertIds,
     recorder::Raw,
     state::{Outline, State},
@@ -166,6 +166,7 @@ impl Engine {
         state.models = models::load(&store)?;
         state.told = Budgets::new(config.alerts.new_per_day);
         state.chains = order::load(&store, &config.workloads)?;
+        state.lineages = lineages::load(&store)?;
         let engine = Self {
             classes,
             store,
@@ -186,6 +187,7 @@ impl Engine {
                 processes: vec![],
                 allow: Rules::default(),
                 deny: Rules::default(),
+                adapt: BY_APPROVAL.into(),
                 undeniable: BTreeMap::new(),
             },
             discovery: Mutex::new(discovery),

@@ -19,6 +19,7 @@ mod found;
 pub mod guard;
 mod hosts;
 mod launch;
+mod lineages;
 mod membership;
 mod models;
 mod modes;

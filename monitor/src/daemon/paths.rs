@@ -316,7 +316,8 @@ impl Engine {
             for workload in workloads {
                 let bytes = state.paths.bytes(&workload)
                     + state.volumes.bytes(&workload)
-                    + state.chains.bytes(&workload);
+                    + state.chains.bytes(&workload)
+                    + state.lineages.bytes(&workload);
                 state.evidence.besides(&workload, bytes);
             }
             gone

@@ -201,6 +201,7 @@ impl Engine {
         }
         switched?;
         drop(state);
+        self.tend_lineages();
         self.save_baseline()
             .map_err(|e| Refusal::Failed(e.to_string()))?;
         self.record(workload, current, next, change, peer);

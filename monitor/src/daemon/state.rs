@@ -13,6 +13,7 @@ use slmguard_core::{
         Baseline, Row,
         destinations::calls::Calls,
         evidence::{Evidence, episode::Attribution},
+        lineage::Lineages,
         models::Models,
         order::follow::Chains,
         subject::learned_as,
@@ -90,6 +91,8 @@ pub struct State {
     pub(super) calls: Calls,
     /// Which models they used.
     pub(super) models: Models,
+    /// In which shape they are, and what waits to be on their lists.
+    pub(super) lineages: Lineages,
     /// Scopes in which a name was new since the open sets were last worked out.
     pub(super) named: BTreeSet<Scope>,
     /// What operators were told, and what waits to be.
@@ -193,6 +196,7 @@ impl State {
             volumes: Ledger::default(),
             calls: Calls::default(),
             models: Models::default(),
+            lineages: Lineages::default(),
             named: BTreeSet::new(),
             told: Budgets::default(),
             chains: Chains::default(),
@@ -232,6 +236,9 @@ impl State {
         self.name(&mut decision);
         self.trace(&mut decision, &place);
         self.learn(&decision, attribution.as_ref());
+        let trace = decision.before.as_ref();
+        let tainted = trace.is_some_and(|before| before.trifecta);
+        self.follow_lists(&decision.observation, tainted);
         Outline {
             decision,
             process,
@@ -261,6 +268,7 @@ impl State {
     /// Counts behaviour that the kernel did not report again because it is known.
     pub fn count_known(&mut self, observation: &Observation, attribution: &Attribution) {
         self.absorb(observation, Some(attribution), false);
+        self.follow_lists(observation, false);
     }
 
     fn learn(&mut self, decision: &Decision, attribution: Option<&Attribution>) {

@@ -37,6 +37,7 @@ impl State {
         self.paths.forget(workload);
         self.calls.forget(workload);
         self.models.forget(workload);
+        self.lineages.forget(workload);
         self.chains.forget(workload);
         self.told.forget(workload);
         self.forget_unsaved(workload);
@@ -81,6 +82,10 @@ impl Engine {
             for finding in state.models.take_findings() {
                 let version = self.version(&state, &finding.scope);
                 outlines.push(state.outline_model(&finding, version));
+            }
+            for finding in state.lineages.take_findings() {
+                let version = self.version(&state, finding.scope());
+                outlines.push(state.outline_lineage(&finding, version));
             }
             let found: Vec<_> = outlines
                 .into_iter()

@@ -170,6 +170,7 @@ impl Threads {
         engine.save_calls();
         engine.save_models();
         engine.save_order();
+        engine.save_lineages();
         self.stop_sink.store(true, Ordering::Relaxed);
         if let Some(bell) = engine.sink_bell.get() {
             let _ = bell.try_send(());
@@ -419,6 +420,7 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             engine.tidy_processes();
             engine.measure_baseline();
             engine.promote();
+            engine.weigh_lineages();
         }
         if keep.now() {
             engine.save_evidence();
@@ -427,6 +429,9 @@ fn keep(engine: &SharedEngine, cgroups: &Cgroups, stop: &Stop) {
             engine.save_calls();
             engine.save_models();
             engine.save_order();
+            engine.tend_lineages();
+            engine.save_lineages();
+            engine.save_lineages();
         }
         if publish.now() {
             engine.weigh_paths();

@@ -10,9 +10,9 @@ use slmguard_core::alert::Severity;
 pub const MAX_WORKLOADS: usize = 100;
 pub const OTHER: &str = "_other";
 /// Kinds of events that decisions and alerts are about.
-pub const KINDS: [&str; 14] = [
+pub const KINDS: [&str; 15] = [
     "connect", "send", "listen", "unix", "open", "change", "exec", "facility", "query", "found",
-    "volume", "odd", "model", "held",
+    "volume", "odd", "model", "lineage", "held",
 ];
 /// Kinds of events.
 pub const EVENT_KINDS: [&str; 19] = [

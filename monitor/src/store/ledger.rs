@@ -19,6 +19,8 @@ pub enum Ledger {
     Model,
     /// Pairs of connectors that follow each other.
     Order,
+    /// Shapes, and what waits to be on lists.
+    Lineage,
 }
 
 impl Ledger {
@@ -31,6 +33,7 @@ impl Ledger {
             Self::Call => "call",
             Self::Model => "model",
             Self::Order => "order",
+            Self::Lineage => "lineage",
         }
     }
 }

@@ -3,7 +3,7 @@
 //! one that this version has.
 
 use super::{Alert, ChainStep};
-use crate::baseline::order::trace::BEFORE;
+use crate::{baseline::order::trace::BEFORE, text::shell_word};
 
 /// Where a line begins that belongs to a heading.
 const INDENT: &str = "  ";
@@ -127,17 +127,6 @@ pub fn choices(alert: &Alert) -> Option<[String; 2]> {
         format!("slmguard baseline approve {place}"),
         format!("slmguard baseline reject {place}"),
     ])
-}
-
-/// A word that a shell takes as it is: hostile file names must not become commands when somebody
-/// copies the line.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@[]%+,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.into()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 fn headline(alert: &Alert) -> String {

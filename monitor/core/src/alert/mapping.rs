@@ -49,6 +49,14 @@ const OTHER_MODEL: Mapping = row(
     &["LLM03:2025", "LLM04:2025", "ASI04:2026"],
 );
 
+/// Another program than the one that was there, or other flags.
+const OTHER_SHAPE: Mapping = row(
+    Severity::Medium,
+    &["T1554"],
+    &["AML.T0010"],
+    &["LLM03:2025", "ASI04:2026"],
+);
+
 /// Nothing.
 pub(super) const NOTHING: Mapping = row(Severity::Info, &[], &[], &[]);
 
@@ -86,6 +94,7 @@ pub fn mapping(observation: &Observation) -> Mapping {
         Fact::Volume(volume) => by_volume(volume),
         Fact::Odd(call) => by_oddity(call.what),
         Fact::Model(_) => OTHER_MODEL,
+        Fact::Lineage(_) => OTHER_SHAPE,
         // A number of others, each of which has ids of its own.
         Fact::Held(_) => row(Severity::Medium, &[], &[], &[]),
         Fact::Fork { .. }

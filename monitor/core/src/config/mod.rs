@@ -6,5 +6,8 @@ mod tests;
 mod types;
 mod validate;
 
-pub use types::{Alerts, Config, Detect, Kernel, Log, Metrics, Process, Rules, Volume, Workload};
+pub use types::{
+    Alerts, BY_APPROVAL, BY_QUORUM, Config, Detect, Kernel, Log, Metrics, Process, Rules, Volume,
+    Workload,
+};
 pub use validate::{Problem, alerts_file, is_workload_name, metrics_address, validate};

@@ -257,7 +257,7 @@ prop_compose! {
 prop_compose! {
     fn workload()(name in ".{0,8}", mode in "(learn|.{0,4})", processes in proptest::collection::vec(process(), 0..4), rule in "[\\[\\]/*:.0-9a-z\\\\{}]{0,16}", role in ".{0,6}") -> Workload {
         let rules = Rules { connect: vec![rule.clone()], read: vec![format!("/{rule}")], write: vec![rule.clone()], exec: vec![rule.clone()], unix: vec![rule.clone(), format!("@{rule}")], listen: vec![rule.clone()], facilities: vec![rule.clone()] };
-        Workload { name, mode, private: vec![rule.clone()], untrusted: vec![rule.clone()], processes, allow: rules.clone(), deny: rules, undeniable: [(role, rule)].into() }
+        Workload { name, mode, private: vec![rule.clone()], untrusted: vec![rule.clone()], processes, allow: rules.clone(), deny: rules, adapt: BY_APPROVAL.into(), undeniable: [(role, rule)].into() }
     }
 }
 

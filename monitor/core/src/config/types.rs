@@ -157,9 +157,22 @@ pub struct Workload {
     /// What the operator forbids, whatever is learned.
     #[serde(default)]
     pub deny: Rules,
+    /// Who may add to the lists of a workload after they were frozen: `approve` (an operator) or
+    /// `quorum` (also its replicas, where enough of them saw the same for days).
+    #[serde(default = "by_approval")]
+    pub adapt: String,
     /// What happens where the tier cannot deny: per role, `kill` or `alert`.
     #[serde(default)]
     pub undeniable: std::collections::BTreeMap<String, String>,
+}
+
+/// The word for additions by an operator alone.
+pub const BY_APPROVAL: &str = "approve";
+/// The word for additions by the replicas of a workload.
+pub const BY_QUORUM: &str = "quorum";
+
+fn by_approval() -> String {
+    BY_APPROVAL.to_owned()
 }
 
 /// `[[workload.process]]`: all that is given must hold.

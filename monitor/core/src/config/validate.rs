@@ -14,7 +14,7 @@ use monitor_common::{
     limits::{EVENT_ARGV, MAX_ARGUMENTS, MAX_CLASSES, MAX_EXECUTABLES},
 };
 
-use super::{Config, Process, Rules, Workload};
+use super::{BY_APPROVAL, BY_QUORUM, Config, Process, Rules, Workload};
 use crate::{
     baseline::Baseline,
     decide::{
@@ -218,6 +218,10 @@ impl Problems {
             for (_, i, error) in check_rules(&rules, false) {
                 self.add(&format!("{at}.{key}[{i}]"), error.to_string());
             }
+        }
+        if ![BY_APPROVAL, BY_QUORUM].contains(&workload.adapt.as_str()) {
+            let path = format!("{at}.adapt");
+            self.word(&path, &workload.adapt, &[BY_APPROVAL, BY_QUORUM]);
         }
         for (role, word) in &workload.undeniable {
             let path = format!("{at}.undeniable.{}", escape(role.as_bytes()));

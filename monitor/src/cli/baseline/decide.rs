@@ -1,4 +1,4 @@
-//! `slmguard baseline approve | reject | reset`
+//! `slmguard baseline approve | reject | pin | unpin | reset`
 
 use clap::Args;
 

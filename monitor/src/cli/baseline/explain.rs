@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::{
-    api::view::{BaselineOrder, Decided, Standing},
+    api::view::{BaselineOrder, Decided, Lineage, Standing},
     cli::{Format, Global, in_url, out},
     exit::{Exit, Failure},
 };
@@ -101,5 +101,44 @@ fn page(standing: &Standing) -> Vec<String> {
     lines.push(String::new());
     lines.push("Life of the workload".into());
     lines.extend(standing.lifecycle.iter().map(|line| format!("  {line}")));
+    lines.extend(lineage(standing));
+    lines
+}
+
+/// In which shape it is, and what waits.
+fn lineage(standing: &Standing) -> Vec<String> {
+    let Lineage {
+        began,
+        waiting,
+        more,
+    } = &standing.lineage;
+    let mut lines = vec![];
+    if !began.is_empty() {
+        lines.extend([String::new(), "Lineages".into()]);
+        lines.extend(began.iter().map(|line| format!("  {line}")));
+    }
+    if waiting.is_empty() {
+        return lines;
+    }
+    lines.extend([String::new(), "Tried, and on no list".into()]);
+    for one in waiting {
+        let place = format!("{} {}, {}", one.role, one.phase, one.family);
+        lines.push(format!("  {place}: {}", one.subject));
+        let waits = match one.waits.is_empty() {
+            true => "is added next".to_owned(),
+            false => one.waits.join(", "),
+        };
+        lines.push(format!(
+            "    tried {} times on {} days; {waits}",
+            one.times, one.days
+        ));
+    }
+    if *more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
+    lines.push(format!(
+        "  Allow one: slmguard baseline approve {} --subject SUBJECT --reason TEXT",
+        standing.workload
+    ));
     lines
 }

@@ -44,6 +44,13 @@ pub enum Command {
     Approve(decide::Decide),
     /// Take a subject out of what was learned; it is refused from now on, whatever is learned.
     Reject(decide::Decide),
+    /// Keep a subject whatever happens: what is needed once a year.
+    ///
+    /// It does not go stale when it is not used for a month and the workload changed, it stays when
+    /// another model, program or flags begin another lineage, and it is expected again after a reset.
+    Pin(decide::Decide),
+    /// Take a pin back; the subject stays on its list.
+    Unpin(decide::Decide),
     /// Print a profile: what the workload may do, as TOML to review, sign and apply elsewhere.
     Export(exchange::Export),
     /// Hold a workload to a profile that was reviewed.
@@ -63,6 +70,8 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<Exit, Failure> {
         Command::Diff(options) => exchange::diff(global, options),
         Command::Approve(options) => decide::run(global, "approve", options),
         Command::Reject(options) => decide::run(global, "reject", options),
+        Command::Pin(options) => decide::run(global, "pin", options),
+        Command::Unpin(options) => decide::run(global, "unpin", options),
         Command::Export(options) => exchange::export(global, options),
         Command::Import(options) => exchange::import(global, options),
         Command::Reset(options) => decide::reset(global, options),

@@ -27,7 +27,15 @@ pub(super) fn run(global: &Global, workload: &str, format: Format) -> Result<Exi
 }
 
 fn table(entries: &[BaselineEntry]) -> Table {
-    let mut table = Table::new(&["ROLE", "PHASE", "FAMILY", "COUNT", "LAST SEEN", "SUBJECT"]);
+    let mut table = Table::new(&[
+        "ROLE",
+        "PHASE",
+        "FAMILY",
+        "COUNT",
+        "LAST SEEN",
+        "STATE",
+        "SUBJECT",
+    ]);
     for entry in entries {
         // Expected by a profile, and seen by nobody yet.
         let seen = match entry.count {
@@ -40,6 +48,7 @@ fn table(entries: &[BaselineEntry]) -> Table {
             entry.family.clone(),
             entry.count.to_string(),
             seen,
+            entry.state.clone().unwrap_or_default(),
             entry.subject.clone(),
         ]);
     }

@@ -7,6 +7,7 @@ mod discovery;
 mod flow;
 mod hosts;
 mod launch;
+mod lineage;
 mod membership;
 mod models;
 mod modes;

@@ -1,4 +1,4 @@
-//! Model files known by digest and by what they say about themselves: worked out in the background,
+//! Model files and programs known by digest and by what they say about themselves: worked out in the background,
 //! one file at a time, at most a quarter of one processor, and remembered for as long as the file
 //! is the same.
 
@@ -7,6 +7,7 @@ use std::{
     fs::File,
     io::Read,
     os::unix::fs::FileExt,
+    path::Path,
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use slmguard_core::detect::model::{self, Description, Format};
 
-use super::files::{FileId, ModelFile};
+use super::files::{self, FileId, ModelFile};
 
 /// Bytes that are read at once.
 const PORTION: usize = 1 << 20;
@@ -41,7 +42,8 @@ pub struct Known {
 #[derive(Debug)]
 struct Job {
     id: FileId,
-    format: Format,
+    /// Of a model; a program says nothing about itself.
+    format: Option<Format>,
     file: File,
 }
 
@@ -76,15 +78,30 @@ impl Digests {
     /// Has a file worked on, unless that was done or is to be done already. A queue that is full
     /// refuses: whoever still uses the file asks again.
     pub fn want(&self, model: &ModelFile) {
+        self.queue(model.id, Some(model.format), || model.open());
+    }
+
+    /// SHA-256 of a program, by the link of `/proc` that leads to it; `None` while it is being worked
+    /// out, or where there is none.
+    pub fn program(&self, link: &Path) -> Option<String> {
+        let id = files::identify(link)?;
+        if let Some(known) = self.known(&id) {
+            return known.digest;
+        }
+        self.queue(id, None, || File::open(link).ok());
+        None
+    }
+
+    fn queue(&self, id: FileId, format: Option<Format>, open: impl FnOnce() -> Option<File>) {
         {
             let state = self.state();
             let full = state.queue.len() >= WAITING;
-            if full || state.known.contains_key(&model.id) {
+            if full || state.known.contains_key(&id) {
                 return;
             }
         }
         // Opened now: the process may be gone by the time it is worked on.
-        let Some(file) = model.open() else {
+        let Some(file) = open() else {
             return;
         };
         let mut state = self.state();
@@ -93,12 +110,8 @@ impl Digests {
                 .known
                 .retain(|_, k| k.digest.is_none() && k.failed.is_none());
         }
-        state.known.insert(model.id, Known::default());
-        state.queue.push_back(Job {
-            id: model.id,
-            format: model.format,
-            file,
-        });
+        state.known.insert(id, Known::default());
+        state.queue.push_back(Job { id, format, file });
         drop(state);
         self.more.notify_one();
     }
@@ -122,7 +135,9 @@ impl Digests {
     }
 
     fn examine(&self, job: Job, stop: &AtomicBool) {
-        let description = describe(&job);
+        let description = job
+            .format
+            .map_or_else(Description::default, |format| describe(&job, format));
         if let Some(known) = self.state().known.get_mut(&job.id) {
             known.description = description;
         }
@@ -136,7 +151,7 @@ impl Digests {
     }
 }
 
-fn describe(job: &Job) -> Description {
+fn describe(job: &Job, format: Format) -> Description {
     let most = usize::try_from(job.id.size)
         .unwrap_or(usize::MAX)
         .min(model::DESCRIBED);
@@ -149,7 +164,7 @@ fn describe(job: &Job) -> Description {
         }
     }
     bytes.truncate(filled);
-    model::describe(job.format, &bytes)
+    model::describe(format, &bytes)
 }
 
 /// `None` if it was told to stop before the end.
@@ -179,7 +194,7 @@ mod tests {
         let path = dir.path().join("m.gguf");
         std::fs::write(&path, b"GGUF\x03\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0").unwrap();
         let meta = std::fs::metadata(&path).unwrap();
-        let id = super::super::files::identify(&path).unwrap();
+        let id = files::identify(&path).unwrap();
         assert_eq!(id.size, meta.size());
         let file = ModelFile {
             id,
@@ -205,6 +220,7 @@ mod tests {
         let expected = model::hex(&Sha256::digest(std::fs::read(&path).unwrap()));
         assert_eq!(known.digest, Some(expected));
         assert_eq!(known.description.tensors, Some(1));
+        assert_eq!(digests.program(&path), known.digest, "a file is a file");
         // Another file under that name is not taken for it.
         std::fs::write(&path, b"GGUF and something else").unwrap();
         assert!(file.open().is_none());

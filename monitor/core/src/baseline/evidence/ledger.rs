@@ -189,18 +189,18 @@ impl Evidence {
     }
 
     /// A workload was deployed anew (another model, program or flags): what is known stays known,
-    /// and evidence is about the difference from now on. Tiers have to be reached again, except by
-    /// approval, and the lifecycle has to be watched again.
+    /// and evidence is about the difference from now on. The lifecycle has to be watched again, before
+    /// any tier is reached. One that was reached is held: whoever can replace a file must not be able
+    /// to have the rules relaxed by it.
     pub fn deployed(&mut self, workload: &str) {
         let Some(workload) = self.workloads.get_mut(workload) else {
             return;
         };
-        workload.lifecycle = Lifecycle::default();
+        workload.lifecycle = workload.lifecycle.anew();
         for scope in workload.scopes.values_mut() {
             scope.exposure.restart();
             for family in &mut scope.families {
                 family.incidence.restart();
-                family.held = Tier::Learn;
             }
         }
     }

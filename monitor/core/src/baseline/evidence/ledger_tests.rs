@@ -98,9 +98,14 @@ fn a_deploy_keeps_what_is_known_and_asks_for_everything_else_again() {
     watched(&mut evidence, 0..40);
     whole_list(&mut evidence);
     evidence.promote();
+    let before = evidence.standing(&scope(), Family::Destination).tier;
     evidence.deployed("assistant");
     let standing = evidence.standing(&scope(), Family::Destination);
-    assert_eq!(standing.tier, Tier::Learn);
+    assert_eq!(standing.tier, before, "nothing is relaxed by a deploy");
+    assert!(
+        standing.why.iter().any(|why| why.contains("is held")),
+        "{standing:?}"
+    );
     assert_eq!(
         evidence
             .estimate(&scope(), Family::Destination)

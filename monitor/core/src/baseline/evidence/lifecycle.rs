@@ -230,6 +230,17 @@ impl Lifecycle {
         Ok(())
     }
 
+    /// The list of a workload that begins anew: what an operator said of its steps still holds.
+    pub fn anew(&self) -> Self {
+        let declared =
+            |(_, coverage): &(&Step, &Coverage)| matches!(coverage, Coverage::NotApplicable { .. });
+        let steps = self.steps.iter().filter(declared);
+        Self {
+            steps: steps.map(|(step, of)| (*step, of.clone())).collect(),
+            ..Self::default()
+        }
+    }
+
     /// What is known of a step; `None` where it is missing.
     pub fn coverage(&self, step: Step) -> Option<&Coverage> {
         self.steps.get(&step)

@@ -8,15 +8,19 @@
 //!
 //! Knows subjects, numbers, digests and times as arguments; no policies, store or clock.
 
+mod flags;
+mod ledger;
 mod never;
 mod set;
 mod threshold;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use monitor_common::class::{Family, Phase, Role};
 use serde::{Deserialize, Serialize};
 
+pub use flags::flags;
+pub use ledger::{Admitted, Began, Change, Finding, Lineages, MAX_BEGINNINGS, Row, Waiting};
 pub use never::never;
 pub use set::{
     COLD_DAYS, EPISODES, HALF_LIFE_DAYS, LiveSet, NEW_PER_DAY, Sight, UNUSED_DAYS, Wait,
@@ -26,31 +30,55 @@ pub use threshold::{FROM_ANCHOR, PER_DAY, Threshold};
 /// Bytes of a threshold with its share of the tree.
 const THRESHOLD_BYTES: usize = 128;
 
-/// What a workload is: if any of it changes, it is another one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What a workload is: if any of it is new, it is another one. Several of each, because a server may
+/// serve several models, and consist of several programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Digest of the model, in hex; empty where it has none.
-    pub model: String,
-    /// Digest of the program.
-    pub program: String,
-    /// Its arguments, without what differs from start to start.
-    pub flags: Vec<String>,
+    /// Digests of its models, in hex; empty while none is known.
+    pub models: BTreeSet<String>,
+    /// Digests of its programs.
+    pub programs: BTreeSet<String>,
+    /// Command lines of its programs, without what differs from start to start ([`flags`]).
+    pub flags: BTreeSet<String>,
 }
 
+/// Of each part of an identity, so many are known; beyond that only the newest are.
+const MAX_KNOWN: usize = 64;
+
 impl Identity {
-    /// What differs, in words; empty if nothing does.
-    pub fn differs(&self, other: &Self) -> Vec<&'static str> {
-        let mut differs = vec![];
-        if self.model != other.model {
-            differs.push("another model");
+    /// What of `now` is not known here, in words; empty if all of it is. Nothing is new to a part of
+    /// which nothing was known: there is nothing to compare it with.
+    pub fn differs(&self, now: &Self) -> Vec<&'static str> {
+        let new = |known: &BTreeSet<String>, now: &BTreeSet<String>| {
+            !known.is_empty() && !now.is_subset(known)
+        };
+        let parts = [
+            ("another model", &self.models, &now.models),
+            ("another program", &self.programs, &now.programs),
+            ("other flags", &self.flags, &now.flags),
+        ];
+        let differs = parts.into_iter().filter(|(_, known, now)| new(known, now));
+        differs.map(|(word, ..)| word).collect()
+    }
+
+    /// Takes in what a workload was seen to be; returns whether any of it was new.
+    fn extend(&mut self, now: &Self) -> bool {
+        let mut changed = false;
+        for (known, now) in [
+            (&mut self.models, &now.models),
+            (&mut self.programs, &now.programs),
+            (&mut self.flags, &now.flags),
+        ] {
+            if now.is_subset(known) {
+                continue;
+            }
+            changed = true;
+            known.extend(now.iter().cloned());
+            if known.len() > MAX_KNOWN {
+                known.clone_from(now);
+            }
         }
-        if self.program != other.program {
-            differs.push("another program");
-        }
-        if self.flags != other.flags {
-            differs.push("other flags");
-        }
-        differs
+        changed
     }
 }
 
@@ -95,13 +123,16 @@ impl Lineage {
             .insert(name.into(), Threshold::new(value, day));
     }
 
-    /// The workload is now `identity`: a child, if anything differs. It has the anchors of its
-    /// parent, not what the parent drifted to, nor what waited there: whether that was the old
-    /// shape's or an attacker's nobody knows. What is new it learns.
-    pub fn descend(&self, id: u64, identity: Identity, time: u64) -> Option<Self> {
-        if self.identity.differs(&identity).is_empty() {
+    /// The workload is now `now`: a child, if anything of it is new. It has the anchors of its parent,
+    /// not what the parent drifted to, nor what waited there: whether that was the old shape's or an
+    /// attacker's nobody knows. What is new it learns. What its parents were is no news to it, so that
+    /// who goes back to an earlier model, or serves two in turn, begins nothing anew.
+    pub fn descend(&self, id: u64, now: &Identity, time: u64) -> Option<Self> {
+        if self.identity.differs(now).is_empty() {
             return None;
         }
+        let mut identity = self.identity.clone();
+        identity.extend(now);
         let set = |(key, set): (&(Role, Phase, Family), &LiveSet)| (*key, set.descend(time));
         let day = time / 86_400_000_000_000;
         Some(Self {
@@ -131,18 +162,29 @@ impl Lineage {
         self.thresholds.get_mut(name)
     }
 
-    /// Adds what may be added to every list, and lets go of what is not used. Once a day is enough.
-    /// Returns what was added.
-    pub fn tend(&mut self, hosts: usize, time: u64) -> Vec<(Role, Phase, Family, Box<str>)> {
+    /// Lets go of what is not used any more, in every list. Returns how much went.
+    pub fn forget(
+        &mut self,
+        pinned: impl Fn((Role, Phase, Family), &str) -> bool,
+        time: u64,
+    ) -> usize {
         let born = if self.parent.is_some() { self.born } else { 0 };
+        let sets = self.sets.iter_mut();
+        sets.map(|(key, set)| set.forget(born, time, |s| pinned(*key, s)).len())
+            .sum()
+    }
+
+    /// Adds what may be added to every list, with these replicas running. Once a day is enough.
+    /// Returns what was added.
+    pub fn admit(
+        &mut self,
+        running: &BTreeSet<u64>,
+        time: u64,
+    ) -> Vec<(Role, Phase, Family, Box<str>)> {
         let mut added = vec![];
         for ((role, phase, family), set) in &mut self.sets {
-            set.forget(born, time);
-            let new = set.admit(hosts, time);
-            added.extend(
-                new.into_iter()
-                    .map(|subject| (*role, *phase, *family, subject)),
-            );
+            let new = set.admit(running, time).into_iter();
+            added.extend(new.map(|subject| (*role, *phase, *family, subject)));
         }
         added
     }
@@ -180,12 +222,20 @@ mod tests {
     const DAY: u64 = 86_400_000_000_000;
     const KEY: (Role, Phase, Family) = (Role::Server, Phase::Serve, Family::Read);
 
+    fn one(text: &str) -> BTreeSet<String> {
+        BTreeSet::from([text.to_owned()])
+    }
+
     fn identity(model: &str) -> Identity {
         Identity {
-            model: model.into(),
-            program: "p".into(),
-            flags: vec!["--port=8080".into()],
+            models: one(model),
+            programs: one("p"),
+            flags: one("llama-server --port=8080"),
         }
+    }
+
+    fn running() -> BTreeSet<u64> {
+        (0..4).collect()
     }
 
     fn grown() -> Lineage {
@@ -201,7 +251,7 @@ mod tests {
                 }
             }
         }
-        let added = lineage.tend(4, 3 * DAY);
+        let added = lineage.admit(&running(), 3 * DAY);
         assert_eq!(added, [(KEY.0, KEY.1, KEY.2, "/srv/c".into())]);
         let threshold = lineage.threshold("bytes").unwrap();
         threshold.propose(500.0, 3);
@@ -212,12 +262,17 @@ mod tests {
     #[test]
     fn a_new_model_inherits_the_anchor_and_not_the_drift() {
         let parent = grown();
-        assert_eq!(parent.descend(2, identity("a"), 4 * DAY), None);
-        let mut child = parent.descend(2, identity("b"), 4 * DAY).unwrap();
+        assert_eq!(parent.descend(2, &identity("a"), 4 * DAY), None);
+        let mut child = parent.descend(2, &identity("b"), 4 * DAY).unwrap();
         assert_eq!((child.id(), child.parent()), (2, Some(1)));
         assert_eq!(
             parent.identity().differs(child.identity()),
             ["another model"]
+        );
+        assert_eq!(
+            child.descend(3, &identity("a"), 5 * DAY),
+            None,
+            "back to what it was"
         );
         let set = child.set(KEY.0, KEY.1, KEY.2);
         assert_eq!(set.live().collect::<Vec<_>>(), ["/srv/a", "/srv/b"]);
@@ -228,25 +283,35 @@ mod tests {
     #[test]
     fn what_differs_is_named() {
         let other = Identity {
-            model: "a".into(),
-            program: "q".into(),
-            flags: vec![],
+            models: BTreeSet::new(),
+            programs: one("q"),
+            flags: one("other"),
         };
         assert_eq!(
             identity("a").differs(&other),
             ["another program", "other flags"]
         );
+        assert_eq!(
+            other.differs(&identity("a")),
+            ["another program", "other flags"],
+            "which models there were is not known"
+        );
+        let mut known = Identity::default();
+        for n in 0..=MAX_KNOWN {
+            assert!(known.extend(&identity(&n.to_string())));
+        }
+        assert_eq!(known.models.len(), 1);
     }
 
     #[test]
     fn only_a_descendant_lets_go_of_what_it_does_not_use() {
         let mut first = grown();
-        first.tend(4, 99 * DAY);
+        first.forget(|_, _| false, 99 * DAY);
         let set = first.set(KEY.0, KEY.1, KEY.2);
         assert_eq!(set.live().count(), 3);
         set.see("/srv/a", 0, false, 99 * DAY);
-        let mut child = first.descend(2, identity("b"), 100 * DAY).unwrap();
-        child.tend(4, 101 * DAY);
+        let mut child = first.descend(2, &identity("b"), 100 * DAY).unwrap();
+        child.forget(|_, _| false, 101 * DAY);
         let set = child.set(KEY.0, KEY.1, KEY.2);
         assert_eq!(set.live().collect::<Vec<_>>(), ["/srv/a"]);
         assert_eq!(set.see("/srv/b", 0, false, 101 * DAY), Sight::Stale);

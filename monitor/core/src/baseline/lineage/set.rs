@@ -1,8 +1,8 @@
 //! A list of subjects that adapts: what was approved is frozen, what comes later waits for days,
-//! hosts and episodes, and what is not used any more goes.
+//! replicas and episodes, and what is not used any more goes.
 //!
 //! Narrowing is safe and happens by itself; widening is slow, counted and bounded. Knows subjects,
-//! hosts and times as arguments; nothing of episodes' meaning, policies or storage.
+//! replicas and times as arguments; nothing of episodes' meaning, policies or storage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,9 @@ pub const NEW_PER_DAY: f64 = 0.05;
 /// Episodes that a candidate must have been seen in.
 pub const EPISODES: u64 = 20;
 /// Candidates that wait at once.
-const MAX_CANDIDATES: usize = 4096;
+const MAX_CANDIDATES: usize = 1024;
+/// Replicas that are remembered of a candidate; a quorum asks for three in ten of those that run.
+const MAX_REPLICAS: usize = 64;
 /// Bytes of an entry besides its text, with its share of the tree.
 const ENTRY_BYTES: usize = 96;
 
@@ -52,7 +54,7 @@ impl Use {
 /// A subject that may be added.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Candidate {
-    hosts: BTreeSet<u16>,
+    replicas: BTreeSet<u64>,
     /// Distinct days, and the newest of them.
     days: u32,
     newest: u64,
@@ -80,8 +82,8 @@ pub enum Sight {
 /// Why a subject is not added yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Seen on too few hosts: there are, there must be.
-    Hosts(usize, usize),
+    /// Seen in too few replicas: there are, there must be.
+    Replicas(usize, usize),
     /// On too few days.
     Days(u32, u32),
     /// In too few episodes.
@@ -95,7 +97,9 @@ pub enum Wait {
 impl std::fmt::Display for Wait {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Hosts(have, need) => write!(f, "seen on {have} of at least {need} hosts"),
+            Self::Replicas(have, need) => {
+                write!(f, "seen in {have} of at least {need} replicas")
+            }
             Self::Days(have, need) => write!(f, "seen on {have} of at least {need} days"),
             Self::Episodes(have, need) => write!(f, "seen in {have} of at least {need} episodes"),
             Self::Approval => f.write_str("waits for an operator's approval"),
@@ -105,8 +109,9 @@ impl std::fmt::Display for Wait {
 }
 
 /// A list of one family.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LiveSet {
+    #[serde(with = "by_name")]
     family: Family,
     anchor: BTreeSet<Box<str>>,
     live: BTreeMap<Box<str>, Use>,
@@ -160,9 +165,9 @@ impl LiveSet {
         set
     }
 
-    /// A subject was used in an episode on a host. `tainted` says that it was first seen right after
-    /// untrusted input and private data.
-    pub fn see(&mut self, subject: &str, host: u16, tainted: bool, time: u64) -> Sight {
+    /// A subject was used in a replica (any number that tells one from another). `tainted` says that
+    /// it was first seen right after untrusted input and private data.
+    pub fn see(&mut self, subject: &str, replica: u64, tainted: bool, time: u64) -> Sight {
         if let Some(used) = self.live.get_mut(subject) {
             used.again(time);
             return Sight::Known;
@@ -180,7 +185,9 @@ impl LiveSet {
             self.candidates.insert(subject.into(), Candidate::default());
         }
         if let Some(candidate) = self.candidates.get_mut(subject) {
-            candidate.hosts.insert(host);
+            if candidate.replicas.len() < MAX_REPLICAS {
+                candidate.replicas.insert(replica);
+            }
             candidate.episodes += 1;
             candidate.tainted |= tainted && candidate.episodes == 1;
             let day = time / DAY;
@@ -202,16 +209,23 @@ impl LiveSet {
         })
     }
 
-    /// What a subject waits for, with `hosts` hosts in all; empty where it may be added, or is not
+    /// What a subject waits for, with these replicas running; empty where it may be added, or is not
     /// waiting.
-    pub fn waits_for(&self, subject: &str, hosts: usize) -> Vec<Wait> {
+    pub fn waits_for(&self, subject: &str, running: &BTreeSet<u64>) -> Vec<Wait> {
         let candidate = self.candidates.get(subject);
-        candidate.map_or_else(Vec::new, |candidate| wait(candidate, hosts))
+        candidate.map_or_else(Vec::new, |candidate| wait(candidate, running))
     }
 
-    /// Adds what may be added, those seen most often first, and returns it. `hosts` in all; on one
-    /// host only what an operator approved. As many on a day as its share allows.
-    pub fn admit(&mut self, hosts: usize, time: u64) -> Vec<Box<str>> {
+    /// What waits, in order, with the episodes and days that it was seen in.
+    pub fn waiting(&self) -> impl Iterator<Item = (&str, u64, u32)> {
+        let all = self.candidates.iter();
+        all.map(|(subject, of)| (subject.as_ref(), of.episodes, of.days))
+    }
+
+    /// Adds what may be added, those seen most often first, and returns it. With one replica only
+    /// what an operator approved; what a replica saw that has gone does not count. As many on a day
+    /// as its share allows.
+    pub fn admit(&mut self, running: &BTreeSet<u64>, time: u64) -> Vec<Box<str>> {
         let day = time / DAY;
         if day > self.day {
             (self.day, self.morning, self.added) = (day, self.live.len(), 0);
@@ -220,7 +234,7 @@ impl LiveSet {
         let mut ready: Vec<(std::cmp::Reverse<u64>, Box<str>)> = self
             .candidates
             .iter()
-            .filter(|(_, candidate)| wait(candidate, hosts).is_empty())
+            .filter(|(_, candidate)| wait(candidate, running).is_empty())
             .map(|(subject, candidate)| (std::cmp::Reverse(candidate.episodes), subject.clone()))
             .collect();
         ready.sort_unstable();
@@ -242,15 +256,21 @@ impl LiveSet {
     }
 
     /// Lets go of what was not used for a month and was deployed over since, and of what went a
-    /// quarter of a year ago. `deployed` is the time of the last deploy. Returns what went cold.
-    pub fn forget(&mut self, deployed: u64, time: u64) -> Vec<Box<str>> {
+    /// quarter of a year ago. `deployed` is the time of the last deploy, and `pinned` says what stays
+    /// whatever happens. Returns what went cold.
+    pub fn forget(
+        &mut self,
+        deployed: u64,
+        time: u64,
+        pinned: impl Fn(&str) -> bool,
+    ) -> Vec<Box<str>> {
         let old = |used: &Use| {
             time.saturating_sub(used.last) >= UNUSED_DAYS * DAY && deployed > used.last
         };
         let gone: Vec<Box<str>> = self
             .live
             .iter()
-            .filter(|(_, used)| old(used))
+            .filter(|(subject, used)| old(used) && !pinned(subject))
             .map(|(subject, _)| subject.clone())
             .collect();
         for subject in &gone {
@@ -271,6 +291,69 @@ impl LiveSet {
         });
         self.bytes -= freed;
         gone
+    }
+
+    /// The operator's own list is now `allowed`: what is new on it is frozen with the rest, and what
+    /// is not on it any more goes. What went cold stays so: it is still allowed, and that is all.
+    pub fn follow(&mut self, allowed: &BTreeSet<&str>, time: u64) {
+        let gone: Vec<Box<str>> = (self.anchor.iter().chain(self.live.keys()))
+            .chain(self.cold.keys())
+            .filter(|subject| !allowed.contains(subject.as_ref()))
+            .cloned()
+            .collect();
+        for subject in gone {
+            for there in [
+                self.anchor.remove(&subject),
+                self.live.remove(&subject).is_some(),
+                self.cold.remove(&subject).is_some(),
+            ] {
+                self.bytes -= if there { cost(&subject) } else { 0 };
+            }
+        }
+        for subject in allowed {
+            let known = self.live.contains_key(*subject) || self.cold.contains_key(*subject);
+            if !known && never(self.family, subject).is_none() {
+                self.settle(subject, time);
+            }
+        }
+    }
+
+    /// An operator puts a subject on the list, or back on it: it is frozen with the rest.
+    pub fn settle(&mut self, subject: &str, time: u64) {
+        let freed = [
+            self.candidates.remove(subject).is_some(),
+            self.cold.remove(subject).is_some(),
+        ];
+        self.bytes -= freed.into_iter().filter(|there| *there).count() * cost(subject);
+        if self.anchor.insert(subject.into()) {
+            self.bytes += cost(subject);
+        }
+        if !self.live.contains_key(subject) {
+            self.bytes += cost(subject);
+        }
+        let used = self.live.entry(subject.into()).or_insert(Use {
+            weight: 0.0,
+            last: time,
+        });
+        // Put back today: a month without use begins today.
+        used.last = used.last.max(time);
+    }
+
+    /// What was added since the list was frozen, in order.
+    pub fn added(&self) -> impl Iterator<Item = &str> {
+        let live = self.live.keys().map(AsRef::as_ref);
+        live.filter(|subject| !self.anchor.contains(*subject))
+    }
+
+    /// Whether a subject was added since the list was frozen.
+    pub fn is_added(&self, subject: &str) -> bool {
+        self.contains(subject) && !self.anchor.contains(subject)
+    }
+
+    /// When a subject that is known but stale went cold, nanoseconds since the epoch; `None` where it
+    /// is not.
+    pub fn cold_since(&self, subject: &str) -> Option<u64> {
+        self.cold.get(subject).copied()
     }
 
     /// Whether a subject is on the list.
@@ -311,19 +394,38 @@ impl LiveSet {
     }
 }
 
+/// A family by its name.
+mod by_name {
+    use monitor_common::class::Family;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::workload::{family_from, family_name};
+
+    pub fn serialize<S: Serializer>(family: &Family, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(family_name(*family))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Family, D::Error> {
+        let word = String::deserialize(from)?;
+        family_from(&word).ok_or_else(|| D::Error::custom(format!("`{word}` is not a family")))
+    }
+}
+
 fn cost(subject: &str) -> usize {
     ENTRY_BYTES + subject.len()
 }
 
-fn wait(candidate: &Candidate, hosts: usize) -> Vec<Wait> {
+fn wait(candidate: &Candidate, running: &BTreeSet<u64>) -> Vec<Wait> {
     let mut waits = vec![];
-    let (quorum, days) = match hosts {
+    let (quorum, days) = match running.len() {
         0 | 1 => (1, 3),
         // Three in ten of them, rounded up.
         n => ((3 * n).div_ceil(10).max(2), 2),
     };
-    if candidate.hosts.len() < quorum {
-        waits.push(Wait::Hosts(candidate.hosts.len(), quorum));
+    // Alone there is nobody to agree with: days and a person decide.
+    let seen = candidate.replicas.intersection(running).count();
+    if quorum > 1 && seen < quorum {
+        waits.push(Wait::Replicas(seen, quorum));
     }
     if candidate.days < days {
         waits.push(Wait::Days(candidate.days, days));
@@ -331,7 +433,7 @@ fn wait(candidate: &Candidate, hosts: usize) -> Vec<Wait> {
     if candidate.episodes < EPISODES {
         waits.push(Wait::Episodes(candidate.episodes, EPISODES));
     }
-    if (hosts <= 1 || candidate.tainted) && !candidate.approved {
+    if (running.len() <= 1 || candidate.tainted) && !candidate.approved {
         waits.push(Wait::Approval);
     }
     waits
