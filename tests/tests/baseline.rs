@@ -1,14 +1,16 @@
 //! The operator's way with baselines, against a real kernel: an approved list is what a workload is
 //! held to, a rejected subject is refused for good, and a profile that was signed elsewhere applies.
 
+use std::net::IpAddr;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use scene::daemon;
-use scene::probe::{Fate, Order};
+use scene::daemon::{self, ALERT};
+use scene::probe::{Fate, Launch, Order, Probe};
 use scene::recording::Recording;
 use scene::soak;
 use scene::trial::{Setup, Trial, WORKLOAD, at, text};
+use scene::wait;
 use scene::world::{ATTACKER, WEATHER};
 use serde_json::Value;
 
@@ -184,6 +186,71 @@ fn families_that_nobody_approved_only_alert() -> Result<()> {
         trial.alert("open", &text(&unknown))?["verdict"],
         "would_block"
     );
+    Ok(())
+}
+
+/// A server that was started in another way is told, held to the same list, and can be given what it
+/// is refused by one command that the page about its baseline shows.
+#[test]
+fn a_server_with_other_flags_is_told_and_held_to_the_same_list() -> Result<()> {
+    let started = |flags: &str| Launch {
+        arguments: vec![flags.into()],
+        ..Launch::default()
+    };
+    let serve = |trial: &Trial, flags: &str| -> Result<Probe> {
+        let mut probe = trial.member_with(started(flags))?;
+        let port = Order::Listen(at(IpAddr::from([127, 0, 0, 1]), 8080));
+        ensure!(probe.ask(&port)?.worked(), "it cannot listen");
+        ensure!(probe.ask(&Order::Connect(at(WEATHER, 80)))?.worked());
+        Ok(probe)
+    };
+    let trial = Trial::guarded(Setup::role("server"))?;
+    let daemon = trial.daemon()?;
+    let page = || baseline(&trial, &["explain", WORKLOAD]);
+    let probe = serve(&trial, "--model-a")?;
+    wait::until("the first lineage is known", ALERT, || {
+        let page = page()?;
+        Ok(page.contains("lineage 1 since").then_some(()))
+    })?;
+    drop(probe);
+    trial.enforce()?;
+    let probe = serve(&trial, "--model-a")?;
+    drop(probe);
+
+    let mut probe = serve(&trial, "--tools=all")?;
+    let alert = trial.alert("lineage", "lineage 2: other flags")?;
+    assert_eq!(alert["verdict"], "audited");
+    let reasons = alert["reasons"].to_string();
+    assert!(reasons.contains("--tools=all"), "{reasons}");
+    let attacker = Order::Connect(at(ATTACKER, 80));
+    assert_eq!(probe.ask(&attacker)?, Fate::EPERM, "nothing was relaxed");
+    let subject = format!("{ATTACKER}:80/tcp");
+    trial.alert("connect", &subject)?;
+    let waits = page()?;
+    assert!(waits.contains("lineage 2 since"), "{waits}");
+    assert!(
+        waits.contains(&format!("destination: {subject}")),
+        "{waits}"
+    );
+    assert!(
+        waits.contains("waits for an operator's approval"),
+        "{waits}"
+    );
+    assert_eq!(trial.world.attacker.evidence()?.connections, 0);
+
+    let one = ["--subject", &subject, "--reason", "meant"];
+    baseline(&trial, &[&["approve", WORKLOAD], &one[..]].concat())?;
+    assert!(probe.ask(&attacker)?.worked());
+    baseline(&trial, &[&["pin", WORKLOAD], &one[..]].concat())?;
+    let known = daemon.json(&["baseline", "show", WORKLOAD])?;
+    let weather = format!("{WEATHER}:80/tcp");
+    let state = |subject: &str| {
+        let entry = known.iter().find(|entry| entry["subject"] == subject);
+        entry.map(|entry| entry["state"].clone())
+    };
+    assert_eq!(state(&weather), Some(Value::Null), "{known:?}");
+    let profile = baseline(&trial, &["export", WORKLOAD, "--approved"])?;
+    assert!(profile.contains(&subject), "{profile}");
     Ok(())
 }
 

@@ -81,6 +81,11 @@ impl Fact {
                 "runs_code": model.runs_code,
                 "before": model.before,
             }),
+            Self::Episode(odd) => json!({
+                "calls": odd.calls,
+                "sent": odd.sent,
+                "p": odd.p,
+            }),
             Self::Lineage(shape) => json!({
                 "lineage": shape.lineage,
                 "differs": shape.differs,

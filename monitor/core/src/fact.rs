@@ -136,6 +136,8 @@ pub enum Fact {
     Odd(OddCall),
     /// A model that was not learned. Not seen by any hook: worked out from the files that workloads use.
     Model(Box<ModelFile>),
+    /// An episode that is odd as a whole. Not seen by any hook: worked out from its calls.
+    Episode(Box<OddEpisode>),
     /// A workload in another shape than before. Not seen by any hook: worked out from its processes and
     /// the models that they use.
     Lineage(Box<Shape>),
@@ -158,6 +160,19 @@ pub struct ModelFile {
     pub before: Option<String>,
     /// How many models were learned.
     pub known: u64,
+}
+
+/// An episode that is odd as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OddEpisode {
+    /// What kind of episode, for people.
+    pub kind: &'static str,
+    /// Calls in it.
+    pub calls: u64,
+    /// Bytes that were sent in it.
+    pub sent: u64,
+    /// The share of good episodes that are as odd, at most.
+    pub p: f64,
 }
 
 /// A workload that is not what it was.
@@ -431,6 +446,7 @@ impl Fact {
             Self::Volume(_) => "volume",
             Self::Odd(_) => "odd",
             Self::Model(_) => "model",
+            Self::Episode(_) => "episode",
             Self::Lineage(_) => "lineage",
             Self::Held(_) => "held",
         }
@@ -464,6 +480,7 @@ impl Fact {
             | Self::Volume(_)
             | Self::Odd(_)
             | Self::Model(_)
+            | Self::Episode(_)
             | Self::Lineage(_)
             | Self::Held(_) => vec![],
         }
@@ -485,6 +502,7 @@ impl Fact {
             Self::Volume(volume) => volume.connector.to_string(),
             Self::Odd(call) => call.endpoint.to_string(),
             Self::Model(model) => model.path.clone(),
+            Self::Episode(_) => "an episode as a whole".into(),
             Self::Lineage(shape) => {
                 format!("lineage {}: {}", shape.lineage, shape.differs.join(", "))
             }

@@ -62,6 +62,9 @@ pub struct Standing {
     /// Connectors that there was no room for, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwatched: Option<String>,
+    /// Whether its episodes are judged as a whole, in sentences.
+    #[serde(default)]
+    pub episodes: Vec<String>,
     /// Its lineages, and what waits to be on its lists.
     #[serde(default)]
     pub lineage: Lineage,

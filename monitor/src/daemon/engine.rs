@@ -165,7 +165,7 @@ impl Engine {
         state.calls = calls::load(&store)?;
         state.models = models::load(&store)?;
         state.told = Budgets::new(config.alerts.new_per_day);
-        state.chains = order::load(&store, &config.workloads)?;
+        state.chains = order::load(&store, &config)?;
         state.lineages = lineages::load(&store)?;
         let engine = Self {
             classes,

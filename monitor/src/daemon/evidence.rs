@@ -181,6 +181,7 @@ impl Engine {
             families,
             volumes: volumes(&state, workload),
             unwatched: unwatched(&state, workload),
+            episodes: state.chains.lines(workload),
             lineage: self.lineage(&state, workload),
         })
     }

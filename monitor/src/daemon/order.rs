@@ -4,16 +4,20 @@
 
 use slmguard_core::{
     baseline::order::{
+        Row,
         declared::Declared,
-        follow::{Chains, Place, Row},
+        follow::{Chains, Finding, Place},
     },
-    config::Workload,
-    decide::trace_it,
+    config::{Config, Workload},
+    decide::{self, trace_it},
     decision::{Decision, Outcome},
     observation::{Fact, Observation},
 };
 
-use super::{engine::Engine, state::State};
+use super::{
+    engine::Engine,
+    state::{Outline, State},
+};
 use crate::store::{Ledger as Kind, Store};
 
 impl State {
@@ -38,6 +42,17 @@ impl State {
         let seen = &decision.observation;
         let place = self.chains.find(&seen.scope, seen.process);
         self.trace(decision, &place);
+    }
+
+    /// What is told of an episode that is odd as a whole.
+    pub(super) fn outline_episode(&mut self, finding: &Finding, policy_version: u64) -> Outline {
+        let mut decision = decide::episode(finding, self.destinations(&finding.scope));
+        self.trace_finding(&mut decision);
+        Outline {
+            process: self.processes.observe(&decision.observation),
+            decision,
+            policy_version,
+        }
     }
 
     /// Takes what an operator says about the files of a workload.
@@ -65,7 +80,7 @@ impl Engine {
 }
 
 /// What the store has of pairs, and what the configuration says of files.
-pub(super) fn load(store: &Store, workloads: &[Workload]) -> anyhow::Result<Chains> {
+pub(super) fn load(store: &Store, config: &Config) -> anyhow::Result<Chains> {
     let mut rows: Vec<Row> = vec![];
     for (workload, body) in store.ledger(Kind::Order)? {
         let row = serde_json::from_str(&body).map_err(|e| {
@@ -79,7 +94,8 @@ pub(super) fn load(store: &Store, workloads: &[Workload]) -> anyhow::Result<Chai
             "a part of the order of connectors of {workload} is of roles not known here"
         );
     }
-    for workload in workloads {
+    chains.spend(config.alerts.odd_per_day);
+    for workload in &config.workloads {
         chains.declare(&workload.name, declared(workload)?);
     }
     Ok(chains)

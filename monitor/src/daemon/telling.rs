@@ -83,6 +83,10 @@ impl Engine {
                 let version = self.version(&state, &finding.scope);
                 outlines.push(state.outline_model(&finding, version));
             }
+            for finding in state.chains.take_findings() {
+                let version = self.version(&state, &finding.scope);
+                outlines.push(state.outline_episode(&finding, version));
+            }
             for finding in state.lineages.take_findings() {
                 let version = self.version(&state, finding.scope());
                 outlines.push(state.outline_lineage(&finding, version));

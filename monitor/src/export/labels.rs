@@ -10,9 +10,9 @@ use slmguard_core::alert::Severity;
 pub const MAX_WORKLOADS: usize = 100;
 pub const OTHER: &str = "_other";
 /// Kinds of events that decisions and alerts are about.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 16] = [
     "connect", "send", "listen", "unix", "open", "change", "exec", "facility", "query", "found",
-    "volume", "odd", "model", "lineage", "held",
+    "volume", "odd", "model", "episode", "lineage", "held",
 ];
 /// Kinds of events.
 pub const EVENT_KINDS: [&str; 19] = [

@@ -94,6 +94,12 @@ pub fn mapping(observation: &Observation) -> Mapping {
         Fact::Volume(volume) => by_volume(volume),
         Fact::Odd(call) => by_oddity(call.what),
         Fact::Model(_) => OTHER_MODEL,
+        Fact::Episode(_) => row(
+            Severity::Low,
+            &["T1041"],
+            &["AML.T0086"],
+            &["LLM02:2025", "ASI01:2026"],
+        ),
         Fact::Lineage(_) => OTHER_SHAPE,
         // A number of others, each of which has ids of its own.
         Fact::Held(_) => row(Severity::Medium, &[], &[], &[]),

@@ -61,6 +61,9 @@ pub struct Alerts {
     /// New alerts per workload and day about what is only told ([`PER_DAY`] unless given); 0 sums
     /// all of them up.
     pub new_per_day: u32,
+    /// False alarms per workload and day that episodes which are odd as a whole may cost; 0 switches
+    /// them off.
+    pub odd_per_day: f64,
 }
 
 impl Default for Alerts {
@@ -68,6 +71,7 @@ impl Default for Alerts {
         Self {
             file: None,
             new_per_day: PER_DAY,
+            odd_per_day: 1.0,
         }
     }
 }

@@ -92,6 +92,13 @@ pub fn validate(config: &Config) -> Vec<Problem> {
             );
         }
     }
+    let odd = config.alerts.odd_per_day;
+    if !(odd.is_finite() && odd >= 0.0) {
+        found.add(
+            "alerts.odd_per_day",
+            "must be a number of 0 or more; 0 switches it off",
+        );
+    }
     for (at, workload) in config.workloads.iter().enumerate() {
         found.workload(&format!("workload[{at}]"), workload);
     }
@@ -219,10 +226,11 @@ impl Problems {
                 self.add(&format!("{at}.{key}[{i}]"), error.to_string());
             }
         }
-        if ![BY_APPROVAL, BY_QUORUM].contains(&workload.adapt.as_str()) {
-            let path = format!("{at}.adapt");
-            self.word(&path, &workload.adapt, &[BY_APPROVAL, BY_QUORUM]);
-        }
+        self.word(
+            &format!("{at}.adapt"),
+            &workload.adapt,
+            &[BY_APPROVAL, BY_QUORUM],
+        );
         for (role, word) in &workload.undeniable {
             let path = format!("{at}.undeniable.{}", escape(role.as_bytes()));
             self.role(&path, role);

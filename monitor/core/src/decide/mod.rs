@@ -15,6 +15,7 @@ pub mod sandbox;
 pub mod simulate;
 
 mod control;
+mod episode;
 mod error;
 mod explain;
 mod found;
@@ -26,6 +27,7 @@ mod volume;
 
 pub use crate::baseline::order::trace::trace_it;
 pub use control::{Modes, Undeniable, control};
+pub use episode::episode;
 pub use error::CompileError;
 pub use explain::{decide, decide_name, decide_widened, name_it};
 pub use found::judge_found;

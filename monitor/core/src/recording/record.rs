@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Base64;
 use crate::{
     alert::ProcessInfo,
-    baseline::{self, order::follow::Row},
+    baseline::{self, order::Row},
     config::Workload,
     observation::{Flow, ProcessKey, Scope},
     workload::{phase_from, phase_name, role_from, role_name},

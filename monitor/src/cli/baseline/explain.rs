@@ -97,6 +97,7 @@ fn page(standing: &Standing) -> Vec<String> {
         lines.push(format!("{} {}, volume", volume.role, volume.phase));
         lines.extend(volume.lines.iter().map(|line| format!("  {line}")));
     }
+    lines.extend(standing.episodes.clone());
     lines.extend(standing.unwatched.clone());
     lines.push(String::new());
     lines.push("Life of the workload".into());

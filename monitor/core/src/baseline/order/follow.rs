@@ -22,19 +22,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use monitor_common::{event::Verdict, path::permission::READ};
-use serde::{Deserialize, Serialize};
 
 use super::{
-    bigram::Bigrams,
     chain::{Chain, Class, Step, bit},
     declared::Declared,
-    followed::{Followed, MAX_CALLS, MAX_CONNECTORS, OfWorkload},
+    followed::{Followed, MAX_CALLS, OfWorkload},
     trace::{self, Trace},
+    whole::{Odd, Whole},
 };
 use crate::{
     baseline::evidence::episode::{Attribution, EpisodeId, Episodes, Kind},
     observation::{Endpoint, Fact, Observation, ProcessKey, Scope},
-    workload::{role_from, role_name},
+    workload::role_name,
 };
 
 /// Chains of one workload; the least recently used goes first. About 300 KB.
@@ -45,6 +44,8 @@ const MAX_TEXT: usize = 200;
 const MAX_BORN: usize = 4096;
 /// Destinations outside the list that one episode remembers to have called.
 const MAX_STRANGERS: usize = 16;
+/// Odd episodes that wait to be told.
+const MAX_FINDINGS: usize = 256;
 /// Starters of starters that a step is told to.
 const MAX_DEPTH: usize = 4;
 
@@ -59,31 +60,41 @@ pub struct Place {
     completed: Vec<EpisodeId>,
 }
 
+/// An episode that is odd as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Whose.
+    pub scope: Scope,
+    /// What kind of episode.
+    pub kind: Kind,
+    /// A process that took part.
+    pub process: ProcessKey,
+    /// When its last call ended, nanoseconds since the epoch.
+    pub time: u64,
+    /// In what it is odd.
+    pub odd: Odd,
+}
+
 /// All chains.
 #[derive(Clone, Debug)]
 pub struct Chains {
     episodes: Episodes,
-    workloads: BTreeMap<String, OfWorkload>,
+    /// False alarms a day and workload that odd episodes may cost.
+    budget: f64,
+    findings: Vec<Finding>,
+    pub(super) workloads: BTreeMap<String, OfWorkload>,
     /// In which episode a process was started.
     born: BTreeMap<ProcessKey, EpisodeId>,
     /// Counts uses.
     turn: u64,
 }
 
-/// The pairs of one workload, for the store and for recordings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Row {
-    /// Its name.
-    pub workload: String,
-    connectors: Vec<Endpoint>,
-    roles: Vec<(String, Bigrams)>,
-}
-
 impl Default for Chains {
     fn default() -> Self {
         Self {
             episodes: Episodes::new(0, 1),
+            budget: 0.0,
+            findings: vec![],
             workloads: BTreeMap::new(),
             born: BTreeMap::new(),
             turn: 0,
@@ -95,6 +106,31 @@ impl Chains {
     /// An operator says which files of a workload are private or untrusted.
     pub fn declare(&mut self, workload: &str, declared: Declared) {
         self.workload(workload).declared = declared;
+    }
+
+    /// Odd episodes may cost so many false alarms a day and workload; none are told at 0.
+    pub fn spend(&mut self, budget: f64) {
+        self.budget = budget;
+    }
+
+    /// Episodes that were odd since the last time.
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.findings)
+    }
+
+    /// For a person: whether the episodes of a workload are judged as a whole, by role and kind.
+    pub fn lines(&self, workload: &str) -> Vec<String> {
+        let of = self.workloads.get(workload).into_iter();
+        let wholes = of.flat_map(|of| &of.wholes);
+        let line = |((role, kind), whole): (&(_, Kind), &Whole)| {
+            let kind = trace::kind(*kind);
+            format!(
+                "{kind} of role {}: {}",
+                role_name(*role),
+                whole.line(self.budget)
+            )
+        };
+        wholes.map(line).collect()
     }
 
     /// Forgets what was learned about a workload and what it is doing; what was declared stays.
@@ -119,6 +155,7 @@ impl Chains {
             of.chains.clear();
             of.earlier.clear();
         }
+        self.findings.clear();
     }
 
     /// Takes an observation in. `learning`: the destinations of its scope are learned.
@@ -218,47 +255,12 @@ impl Chains {
         })
     }
 
-    /// What was learned, for the store, a row per workload.
-    pub fn rows(&self) -> Vec<Row> {
-        let learned = self.workloads.iter().filter(|(_, of)| of.learned());
-        let row = |(workload, of): (&String, &OfWorkload)| Row {
-            workload: workload.clone(),
-            connectors: of.connectors.clone(),
-            roles: of
-                .pairs
-                .iter()
-                .map(|(role, pairs)| (role_name(*role).to_owned(), pairs.clone()))
-                .collect(),
-        };
-        learned.map(row).collect()
-    }
-
-    /// Takes back in what [`Self::rows`] gave. Returns workloads of whose rows a part is of no use.
-    pub fn restore(&mut self, rows: Vec<Row>) -> Vec<String> {
-        let mut useless = vec![];
-        for row in rows {
-            let of = self.workload(&row.workload);
-            of.connectors = row.connectors;
-            of.connectors.truncate(MAX_CONNECTORS);
-            of.pairs.clear();
-            for (word, pairs) in row.roles {
-                match role_from(&word) {
-                    Some(role) => {
-                        of.pairs.insert(role, pairs);
-                    }
-                    None => useless.push(row.workload.clone()),
-                }
-            }
-        }
-        useless
-    }
-
     /// Bytes that a workload takes, about.
     pub fn bytes(&self, workload: &str) -> usize {
         self.workloads.get(workload).map_or(0, OfWorkload::bytes)
     }
 
-    fn workload(&mut self, workload: &str) -> &mut OfWorkload {
+    pub(super) fn workload(&mut self, workload: &str) -> &mut OfWorkload {
         if !self.workloads.contains_key(workload) {
             self.workloads
                 .insert(workload.to_owned(), OfWorkload::default());
@@ -284,24 +286,25 @@ impl Chains {
     }
 
     fn begin(&mut self, seen: &Observation, attribution: &Attribution, starter: Option<EpisodeId>) {
-        let turn = self.turn;
+        let (turn, budget) = (self.turn, self.budget);
+        let mut odd = None;
         let of = self.workload(&seen.scope.workload);
         if of.chains.len() >= MAX_CHAINS {
             let least = of.chains.iter().min_by_key(|(_, f)| (!f.over, f.used));
             if let Some(id) = least.map(|(id, _)| *id)
                 && let Some(gone) = of.chains.remove(&id)
             {
-                of.finish(&gone);
+                odd = of.finish(&gone, budget).map(|odd| (gone, odd));
             }
         }
         let inherited = starter
             .filter(|_| attribution.kind == Kind::ToolLife)
             .and_then(|id| Some((id, of.chains.get(&id)?.clone())));
-        let role = match &seen.fact {
+        let (role, phase) = match &seen.fact {
             Fact::Exec {
                 after: Some(after), ..
-            } => after.role,
-            _ => seen.scope.role,
+            } => (after.role, after.phase),
+            _ => (seen.scope.role, seen.scope.phase),
         };
         let (chain, of_starter) = match inherited {
             Some((id, followed)) => (followed.chain.clone(), Some((id, followed))),
@@ -311,12 +314,15 @@ impl Chains {
         let followed = Followed {
             kind: attribution.kind,
             role,
+            phase,
             of: from.as_ref().map_or(1, Followed::doubt),
             chain,
             untrusted: from.as_ref().and_then(|f| f.untrusted.clone()),
             private: from.as_ref().and_then(|f| f.private.clone()),
             strangers: from.map(|f| f.strangers).unwrap_or_default(),
             calls: vec![],
+            ended: vec![],
+            last: seen.time,
             learning: true,
             processes: vec![],
             starter: id,
@@ -324,6 +330,29 @@ impl Chains {
             over: false,
         };
         of.chains.insert(attribution.newest, followed);
+        if let Some((gone, odd)) = odd {
+            self.found(&seen.scope.workload, &gone, odd);
+        }
+    }
+
+    fn found(&mut self, workload: &str, followed: &Followed, odd: Odd) {
+        if self.findings.len() >= MAX_FINDINGS {
+            return;
+        }
+        self.findings.push(Finding {
+            scope: Scope {
+                workload: workload.to_owned(),
+                role: followed.role,
+                phase: followed.phase,
+            },
+            kind: followed.kind,
+            process: followed.processes.last().copied().unwrap_or(ProcessKey {
+                pid: 0,
+                start_time: 0,
+            }),
+            time: followed.last,
+            odd,
+        });
     }
 
     /// Steps that an observation is.
@@ -422,6 +451,12 @@ impl Chains {
         };
         followed.touch(seen.process);
         followed.learning &= learning && !adverse;
+        if let Fact::Flow(flow) = &seen.fact
+            && followed.ended.len() < MAX_CALLS
+        {
+            followed.ended.push((number, flow.sent));
+            followed.last = seen.time;
+        }
         if followed.calls.last() != Some(&number) && followed.calls.len() < MAX_CALLS {
             followed.calls.push(number);
         }
@@ -466,8 +501,9 @@ impl Chains {
 
     /// Learns of the episodes that have ended.
     fn settle(&mut self) {
-        let episodes = &self.episodes;
-        for of in self.workloads.values_mut() {
+        let (episodes, budget) = (&self.episodes, self.budget);
+        let mut odd = vec![];
+        for (workload, of) in &mut self.workloads {
             let ended = |(id, f): (&EpisodeId, &Followed)| !f.over && !episodes.is_open(*id);
             let over: Vec<EpisodeId> = of
                 .chains
@@ -477,11 +513,16 @@ impl Chains {
                 .collect();
             for id in over {
                 if let Some(mut followed) = of.chains.remove(&id) {
-                    of.finish(&followed);
+                    if let Some(found) = of.finish(&followed, budget) {
+                        odd.push((workload.clone(), followed.clone(), found));
+                    }
                     followed.over = true;
                     of.chains.insert(id, followed);
                 }
             }
+        }
+        for (workload, followed, found) in odd {
+            self.found(&workload, &followed, found);
         }
     }
 }

@@ -4,7 +4,10 @@ use monitor_common::{class::Role, path::permission::WRITE};
 use proptest::prelude::*;
 
 use super::{
-    super::{declared::Declared, followed::LEAST},
+    super::{
+        declared::Declared,
+        followed::{LEAST, MAX_CONNECTORS},
+    },
     *,
 };
 use crate::{
@@ -396,4 +399,58 @@ proptest! {
         prop_assert_eq!(again.restore(one.rows()), Vec::<String>::new());
         prop_assert_eq!(again.rows(), one.rows());
     }
+}
+
+/// Calls in one minute that end after each other, each with what was sent.
+fn minute(chains: &mut Chains, n: u64, calls: &[(&str, u64)], learning: bool) {
+    for (i, (whom, sent)) in calls.iter().enumerate() {
+        let Fact::Flow(flow) = answer(whom, 10) else {
+            unreachable!("an answer is a flow")
+        };
+        let fact = Fact::Flow(Flow {
+            sent: *sent,
+            ..flow
+        });
+        let time = n * 60 * SECOND + i as u64 * SECOND;
+        let verdict = if learning {
+            Verdict::New
+        } else {
+            Verdict::Known
+        };
+        chains.observe(&at(fact, verdict, time, 7), learning);
+    }
+}
+
+#[test]
+fn an_episode_whose_calls_are_all_known_is_told_when_it_is_odd_as_a_whole() {
+    let mut chains = chains();
+    chains.spend(1.0);
+    let (a, b) = ("10.0.0.1:80/tcp", "10.0.0.2:443/tcp");
+    let usual = |n: u64| [(a, 400 + n * 37 % 90), (b, 3_000 + n * 53 % 800)];
+    for n in 0..4_000 {
+        minute(&mut chains, n, &usual(n), true);
+    }
+    assert!(
+        chains.lines("assistant")[0].contains("judged as a whole against 3"),
+        "{:?}",
+        chains.lines("assistant")
+    );
+    // What was learned outlasts a restart.
+    let rows = serde_json::to_string(&chains.rows()).unwrap();
+    let mut chains = Chains::default();
+    chains.spend(1.0);
+    chains.restore(serde_json::from_str(&rows).unwrap());
+    minute(&mut chains, 5_000, &[(a, 410), (b, 7_000_000)], false);
+    for n in 5_001..5_200 {
+        minute(&mut chains, n, &usual(n), false);
+    }
+    let findings = chains.take_findings();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let finding = &findings[0];
+    assert_eq!(finding.scope, scope());
+    assert_eq!((finding.odd.calls, finding.odd.sent), (2, 7_000_410));
+    assert!(
+        finding.odd.sentence.contains("7.0 MB to 10.0.0.2:443/tcp"),
+        "{finding:?}"
+    );
 }

@@ -3,13 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use monitor_common::{class::Role, event::Verdict};
+use monitor_common::{
+    class::{Phase, Role},
+    event::Verdict,
+};
 
 use super::{
     bigram::{Bigrams, EDGE, OTHER},
     chain::{Chain, Step, bit},
     declared::Declared,
     trace,
+    whole::{Odd, Whole},
 };
 use crate::{
     baseline::evidence::episode::{EpisodeId, Kind},
@@ -35,6 +39,8 @@ pub(super) struct OfWorkload {
     /// Numbered from 1 in the order in which they were first called.
     pub(super) connectors: Vec<Endpoint>,
     pub(super) pairs: BTreeMap<Role, Bigrams>,
+    /// What is usual in whole episodes.
+    pub(super) wholes: BTreeMap<(Role, Kind), Whole>,
     /// The last file with a taint bit, and when it was reported, nanoseconds since the epoch.
     pub(super) earlier: BTreeMap<(Role, u8), (u64, String)>,
 }
@@ -44,6 +50,7 @@ pub(super) struct OfWorkload {
 pub(super) struct Followed {
     pub(super) kind: Kind,
     pub(super) role: Role,
+    pub(super) phase: Phase,
     /// One of at most so many.
     pub(super) of: u16,
     pub(super) chain: Chain,
@@ -52,6 +59,9 @@ pub(super) struct Followed {
     pub(super) private: Option<String>,
     pub(super) strangers: BTreeSet<Endpoint>,
     pub(super) calls: Vec<u8>,
+    /// Calls that have ended, by connector and bytes sent, and when the last one did.
+    pub(super) ended: Vec<(u8, u64)>,
+    pub(super) last: u64,
     pub(super) learning: bool,
     pub(super) processes: Vec<ProcessKey>,
     /// The episode in which it was started.
@@ -62,7 +72,7 @@ pub(super) struct Followed {
 
 impl OfWorkload {
     pub(super) fn learned(&self) -> bool {
-        !self.connectors.is_empty() || !self.pairs.is_empty()
+        !self.connectors.is_empty() || !self.pairs.is_empty() || !self.wholes.is_empty()
     }
 
     pub(super) fn number(&mut self, endpoint: Endpoint, learning: bool) -> u8 {
@@ -77,12 +87,34 @@ impl OfWorkload {
         at.and_then(|at| u8::try_from(at + 1).ok()).unwrap_or(OTHER)
     }
 
-    /// Learns of an episode, once.
-    pub(super) fn finish(&mut self, followed: &Followed) {
-        if !followed.over && followed.learning && !followed.calls.is_empty() {
+    /// Learns of an episode, once; or says what is odd about it as a whole, at a budget of false
+    /// alarms a day.
+    pub(super) fn finish(&mut self, followed: &Followed, budget: f64) -> Option<Odd> {
+        if followed.over || followed.calls.is_empty() {
+            return None;
+        }
+        if followed.learning {
             let pairs = self.pairs.entry(followed.role).or_default();
             pairs.learn(&followed.calls);
         }
+        // Of several requests at once nobody knows which call was whose.
+        if followed.doubt() > 1 {
+            return None;
+        }
+        let key = (followed.role, followed.kind);
+        if followed.learning {
+            let whole = self.wholes.entry(key).or_default();
+            whole.learn(&followed.ended, followed.last);
+            return None;
+        }
+        let connectors = &self.connectors;
+        let name = |number: u8| {
+            let at = usize::from(number).checked_sub(1);
+            let known = at.and_then(|at| connectors.get(at));
+            known.map_or_else(|| "another destination".to_owned(), Endpoint::to_string)
+        };
+        let whole = self.wholes.get_mut(&key)?;
+        whole.judge(&followed.ended, budget, name)
     }
 
     /// The last pair of known connectors in an episode that is not usual.
@@ -129,7 +161,8 @@ impl OfWorkload {
     pub(super) fn bytes(&self) -> usize {
         let chains: usize = self.chains.values().map(Followed::bytes).sum();
         let pairs: usize = self.pairs.values().map(Bigrams::bytes).sum();
-        chains + pairs + self.connectors.len() * size_of::<Endpoint>()
+        let wholes: usize = self.wholes.values().map(Whole::bytes).sum();
+        chains + pairs + wholes + self.connectors.len() * size_of::<Endpoint>()
     }
 }
 

@@ -12,4 +12,8 @@ pub mod follow;
 mod followed;
 pub mod markov;
 pub mod reach;
+mod stored;
 pub mod trace;
+pub mod whole;
+
+pub use stored::Row;

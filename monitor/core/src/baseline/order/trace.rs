@@ -29,6 +29,15 @@ pub fn trace_it(decision: &mut Decision, trace: Trace) {
 }
 
 /// How the sentence about an episode begins, and how sure it is. `of`: one of so many.
+/// The word for a kind of episode, for people.
+pub fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Request => "requests",
+        Kind::ToolLife => "lives of tools",
+        Kind::Slot => "minutes of background work",
+    }
+}
+
 pub(super) fn beginning(kind: Kind, of: u16) -> String {
     match kind {
         Kind::Request if of > 1 => format!(
