@@ -20,6 +20,7 @@ pub mod listener;
 pub mod name;
 pub mod offsets;
 pub mod path;
+pub mod proxy;
 pub mod seen;
 pub mod socket;
 

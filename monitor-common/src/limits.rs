@@ -58,7 +58,12 @@ pub const MAX_FLOWS: u32 = 16_384;
 pub const MAX_QUERIES: u32 = 8192;
 /// Nanoseconds for which an answer is waited for.
 pub const ANSWER_NS: u64 = 30_000_000_000;
-/// Bytes of a DNS message or of a TLS hello that are read.
+/// HTTP proxies that operators declare, over all workloads.
+pub const MAX_PROXIES: u32 = 1024;
+/// Nanoseconds within which equal requests of a class to a declared proxy are counted rather than
+/// reported.
+pub const REQUEST_QUIET_NS: u64 = 60 * SECOND_NS;
+/// Bytes of a DNS message, of a TLS hello or of a request to a proxy that are read.
 pub const MESSAGE: usize = 4096;
 /// Records of a DNS answer that are read.
 pub const MAX_RECORDS: u32 = 64;

@@ -14,6 +14,9 @@ pub mod state {
     /// It was there before its owner was a member: no state is told about it, so its bytes are
     /// counted packet by packet, repeated ones twice.
     pub const FOUND: u16 = 8;
+    /// The peer is a proxy that was declared for the workload: every segment is looked at, because
+    /// one connection can carry requests for many hosts.
+    pub const PROXY: u16 = 16;
 }
 
 /// Whose a socket is. Accepted sockets inherit it.

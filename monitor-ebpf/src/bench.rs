@@ -296,6 +296,34 @@ unsafe extern "C" fn text_callback(_: u32, context: *mut c_void) -> i64 {
     (b.state != 0) as i64
 }
 
+/// One byte of host and port in a request to a proxy. Where [`Bench::left`] is not zero only a space
+/// ends them, otherwise the path does too. Bytes that are in no host end the reading: among them are
+/// those around a user's password.
+unsafe extern "C" fn authority_callback(_: u32, context: *mut c_void) -> i64 {
+    let b = of(context.cast());
+    let at = b.at;
+    if at >= b.length {
+        b.state = BAD;
+        return 1;
+    }
+    let byte = b.byte(at);
+    let is = |what: u8| byte == what as u32;
+    if is(b' ') || b.left == 0 && (is(b'/') || is(b'?') || is(b'#')) {
+        b.state = if b.count == 0 { BAD } else { DONE };
+        return 1;
+    }
+    let letter = (byte | 0x20).wrapping_sub(b'a' as u32) < 26;
+    let digit_or_colon = byte.wrapping_sub(b'0' as u32) < 11;
+    let other = is(b'.') || is(b'-') || is(b'_') || is(b'[') || is(b']') || is(b'%') || is(b'~');
+    if !letter && !digit_or_colon && !other {
+        b.state = BAD;
+        return 1;
+    }
+    b.at = at + 1;
+    b.put(byte);
+    (b.state != 0) as i64
+}
+
 #[inline(always)]
 fn read(context: *mut Context, step: unsafe extern "C" fn(u32, *mut c_void) -> i64) -> bool {
     // SAFETY: callback and context outlive the call.
@@ -324,4 +352,14 @@ pub fn read_text(context: *mut Context, at: u32, length: u32) -> bool {
     b.begin(at, true, false);
     b.left = length;
     read(context, text_callback)
+}
+
+/// Reads host and port of a request to a proxy at `at` into the event, up to a space or, unless it is
+/// for a `tunnel`, the path; false if what stands there is none, or does not end in this segment.
+#[inline(always)]
+pub fn read_authority(context: *mut Context, at: u32, tunnel: bool) -> bool {
+    let b = of(context);
+    b.begin(at, true, false);
+    b.left = tunnel as u32;
+    read(context, authority_callback)
 }

@@ -110,13 +110,19 @@ pub fn seen_key(s: &Subject, tgid: u32, access: u8, hash: u64) -> SeenKey {
 /// Counts a behaviour. `Some(n)` if it is to be reported now, n times since the last report.
 #[inline(always)]
 pub fn note(key: &SeenKey, adverse: bool) -> Option<u64> {
+    note_when(key, |since| adverse && since >= DENIAL_QUIET_NS)
+}
+
+/// The same where it is `due` again so many nanoseconds after the last report.
+#[inline(always)]
+pub fn note_when(key: &SeenKey, due: impl FnOnce(u64) -> bool) -> Option<u64> {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     if let Some(seen) = SEEN.get_ptr_mut(key) {
         // SAFETY: fields of a map value.
         unsafe {
             add(&raw mut (*seen).count, 1);
-            if !adverse || now.wrapping_sub((*seen).reported_at) < DENIAL_QUIET_NS {
+            if !due(now.wrapping_sub((*seen).reported_at)) {
                 return None;
             }
             let count = (*seen).count;

@@ -1,5 +1,5 @@
-//! TLS: the server name in a ClientHello (RFC 8446, RFC 6066), read from the first segment that a
-//! member's connection sends.
+//! What a member's connection begins with: the server name in a TLS ClientHello (RFC 8446, RFC 6066),
+//! or the host that a proxy is asked for ([`crate::request`]).
 
 use core::ffi::c_void;
 
@@ -12,16 +12,16 @@ use monitor_common::{
     },
     hash,
     hook::Hook,
-    limits::MESSAGE,
-    socket::Owner,
+    limits::{MESSAGE, REQUEST_QUIET_NS},
+    socket::{Owner, state},
 };
 
 use crate::{
-    bench::{self, Bench},
+    bench::{self, Bench, Context},
     dns, emit,
     offsets::HASH_KEY,
     packet::{self, Packet},
-    socket,
+    request, socket,
 };
 
 /// A record of type handshake, of any version of TLS.
@@ -34,51 +34,76 @@ const ENCRYPTED_HELLO: u32 = 0xfe0d;
 /// Extensions that are looked through.
 const EXTENSIONS: u32 = 64;
 
-/// Looks at the first segment of a connection; tells the hello if there is one, and it is news.
+/// Looks at the `first` segment of a connection, or at another one to a declared proxy. Tells the
+/// hello or the request if there is one, and it is news; and that of a proxy nothing could be seen.
 #[inline(always)]
-pub fn read(skb: *mut __sk_buff, owner: &Owner, class: ClassId, p: &Packet, cookie: u64) {
-    if packet::load::<u16>(skb, p.payload).map(u16::from_be) != Some(HANDSHAKE) {
+pub fn read(
+    skb: *mut __sk_buff,
+    owner: &Owner,
+    class: ClassId,
+    p: &Packet,
+    (cookie, first): (u64, bool),
+) {
+    // Less than that begins neither.
+    let start = packet::load::<u64>(skb, p.payload).unwrap_or(0);
+    let is_hello = first && u16::from_be(start as u16) == HANDSHAKE;
+    let target = request::target(skb, p, start);
+    let declared = owner.flags & state::PROXY != 0;
+    if !is_hello && target == 0 && !(first && declared) {
         return;
     }
-    let hook = Hook::PacketEgress;
     let read = bench::with(skb, p, 0, |context| {
-        let b = bench::of(context);
-        if b.length < SESSION + 1 || b.byte(5) != CLIENT_HELLO {
-            return;
+        if is_hello && let Some(seen) = server_name(context) {
+            tell(context, owner, class, p, (Kind::Hello, seen), cookie);
         }
-        // Where the hello says that it ends; what was not loaded is cut off.
-        let end = 9 + (b.byte(6) << 16 | b.word16(7));
-        let mut flags = 0;
-        if end > b.length {
-            flags |= hello::CUT;
+        let mut seen = (0, 0);
+        if target != 0 {
+            seen = request::read(context, target, start);
         }
-        b.owner_at = 0;
-        b.wanted = 0;
-        if extensions(b) {
-            // SAFETY: callback and context outlive the call.
-            unsafe {
-                bpf_loop(
-                    EXTENSIONS,
-                    extension_callback as *mut c_void,
-                    context.cast(),
-                    0,
-                )
-            };
+        if seen.0 != 0 || declared {
+            tell(context, owner, class, p, (Kind::Request, seen), cookie);
         }
-        let b = bench::of(context);
-        if b.sum != 0 {
-            flags |= hello::ENCRYPTED;
-        }
-        let mut name = 0;
-        if b.owner_at != 0 && bench::read_text(context, b.owner_at, b.wanted) {
-            name = bench::of(context).hash;
-        } else {
-            b.event.query.name_length = 0;
-        }
-        tell(bench::of(context), owner, class, p, (name, flags), cookie);
     });
     if !read {
-        emit::count_error(hook, line!());
+        emit::count_error(Hook::PacketEgress, line!());
+    }
+}
+
+/// Reads the server name of a hello into the bench's event: its hash, 0 without one, and bits of
+/// [`hello`]. `None` where it is no hello.
+#[inline(always)]
+fn server_name(context: *mut Context) -> Option<(u64, u8)> {
+    let b = bench::of(context);
+    if b.length < SESSION + 1 || b.byte(5) != CLIENT_HELLO {
+        return None;
+    }
+    // Where the hello says that it ends; what was not loaded is cut off.
+    let end = 9 + (b.byte(6) << 16 | b.word16(7));
+    let mut flags = 0;
+    if end > b.length {
+        flags |= hello::CUT;
+    }
+    b.owner_at = 0;
+    b.wanted = 0;
+    if extensions(b) {
+        // SAFETY: callback and context outlive the call.
+        unsafe {
+            bpf_loop(
+                EXTENSIONS,
+                extension_callback as *mut c_void,
+                context.cast(),
+                0,
+            )
+        };
+    }
+    let b = bench::of(context);
+    if b.sum != 0 {
+        flags |= hello::ENCRYPTED;
+    }
+    if b.owner_at != 0 && bench::read_text(context, b.owner_at, b.wanted) {
+        Some((bench::of(context).hash, flags))
+    } else {
+        Some((0, flags))
     }
 }
 
@@ -125,13 +150,15 @@ unsafe extern "C" fn extension_callback(_: u32, context: *mut c_void) -> i64 {
     0
 }
 
+/// Tells a hello or a request if it is news: `name` is the hash of what the bench's event has, or 0
+/// where it has nothing that counts.
 #[inline(always)]
 fn tell(
-    b: &mut Bench,
+    context: *mut Context,
     owner: &Owner,
     class: ClassId,
     p: &Packet,
-    (name, flags): (u64, u8),
+    (kind, (name, flags)): (Kind, (u64, u8)),
     cookie: u64,
 ) {
     const _: () = assert!(size_of::<HelloEvent>() == size_of::<QueryEvent>());
@@ -152,17 +179,23 @@ fn tell(
     );
     let key = dns::seen(
         class,
-        Kind::Hello,
+        kind,
         Verdict::Known,
         hash::chain(hash::chain(endpoint, name), flags as u64),
     );
-    let Some(count) = emit::note(&key, false) else {
+    // What goes through a proxy is told again and again: that is where it all goes.
+    let again = matches!(kind, Kind::Request) && owner.flags & state::PROXY != 0;
+    let Some(count) = emit::note_when(&key, |since| again && since >= REQUEST_QUIET_NS) else {
         return;
     };
+    let b = bench::of(context);
+    if name == 0 {
+        b.event.query.name_length = 0;
+    }
     let length = size_of::<HelloEvent>() as u32;
     // SAFETY: the two events have the same size, and the name at the same place (above).
     let event = unsafe { &mut *(&raw mut b.event).cast::<HelloEvent>() };
-    let about = (hook, Kind::Hello, Family::Name);
+    let about = (hook, kind, Family::Name);
     socket::fill(
         &mut event.header,
         owner,

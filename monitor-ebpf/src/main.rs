@@ -36,6 +36,7 @@ mod maps;
 mod offsets;
 mod packet;
 mod path;
+mod request;
 mod socket;
 mod verdict;
 mod watch;

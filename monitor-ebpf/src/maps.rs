@@ -23,6 +23,7 @@ use monitor_common::{
     listener::{CallKey, Listener, ListenerKey},
     name::{Admitted, AdmittedKey, HostKey, NameKey},
     path::{PolicyRoot, State, TransitionKey},
+    proxy::ProxyKey,
     seen::{Seen, SeenKey},
     socket::{FlowKey, FlowSum, Owner, Traffic},
 };
@@ -238,6 +239,11 @@ impl<T> SocketStorage<T> {
 /// Whose each socket is; only members' sockets have an entry.
 #[btf_map]
 pub static SOCKETS: SocketStorage<Owner> = SocketStorage::new();
+
+/// HTTP proxies that were declared for workloads.
+#[map]
+pub static PROXIES: HashMap<ProxyKey, u64> =
+    HashMap::with_max_entries(MAX_PROXIES, BPF_F_NO_PREALLOC);
 
 /// Sums over flows, per class and peer.
 #[map]

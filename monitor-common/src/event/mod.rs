@@ -66,6 +66,8 @@ kinds! {
     Answer = 24,
     /// [`name::HelloEvent`]
     Hello = 25,
+    /// [`name::HelloEvent`] of a request to an HTTP proxy
+    Request = 26,
     /// [`open::OpenEvent`]
     Open = 32,
     /// [`map::MapEvent`]

@@ -1,4 +1,5 @@
-//! Name family: what a member looks up, what it is answered, and what name it tells a TLS server.
+//! Name family: what a member looks up, what it is answered, what name it tells a TLS server, and
+//! what host it asks a proxy for.
 
 use super::Header;
 use crate::{
@@ -75,7 +76,16 @@ pub mod hello {
     pub const CUT: u8 = 2;
 }
 
-/// The beginning of a TLS connection by a member.
+/// Bits of [`HelloEvent::flags`] of a request to an HTTP proxy.
+pub mod request {
+    /// A tunnel is asked for (RFC 9110, CONNECT); otherwise the request names its target in full
+    /// (RFC 9112, absolute form).
+    pub const TUNNEL: u8 = 1;
+    /// The target is `https`; otherwise `http`. Not with [`TUNNEL`].
+    pub const HTTPS: u8 = 2;
+}
+
+/// The beginning of a TLS connection by a member, or its request to an HTTP proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct HelloEvent {
@@ -89,7 +99,7 @@ pub struct HelloEvent {
     pub hash: u64,
     /// The peer's port, host byte order.
     pub port: u16,
-    /// Bits of [`hello`].
+    /// Bits of [`hello`], or of [`request`].
     pub flags: u8,
     /// IP protocol number.
     pub protocol: u8,
@@ -97,9 +107,10 @@ pub struct HelloEvent {
     pub ip: u8,
     /// Always zero.
     pub zero: u8,
-    /// Bytes of [`Self::name`] that count; 0 without a server name.
+    /// Bytes of [`Self::name`] that count; 0 without a server name, or where the host of a request
+    /// could not be seen.
     pub name_length: u16,
-    /// The server name in lower case, otherwise as sent: escape it.
+    /// The server name, or host and port of a request, in lower case, otherwise as sent: escape it.
     pub name: [u8; EVENT_NAME],
 }
 assert_layout!(HelloEvent, 120 + EVENT_NAME);

@@ -45,6 +45,10 @@ impl Fact {
                 "encrypted": encrypted,
                 "cut": cut,
             }),
+            Self::Request(request) => json!({
+                "host": request.target.as_ref().map(ToString::to_string),
+                "tunnel": request.tunnel,
+            }),
             Self::Volume(volume) => match volume.excess {
                 Excess::Burst {
                     limit,
@@ -72,6 +76,7 @@ impl Fact {
             Self::Odd(call) => json!({
                 "what": call.what.word(),
                 "server_name": call.name,
+                "host": call.host,
                 "count": call.count,
                 "score": call.score,
             }),

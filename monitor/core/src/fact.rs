@@ -14,6 +14,7 @@ use monitor_common::{
 use serde::{Deserialize, Serialize};
 
 pub use crate::odd::{OddCall, Oddity};
+pub use crate::request::{Host, Request, Target};
 use crate::{
     observation::{ProcessKey, Scope},
     text,
@@ -92,6 +93,8 @@ pub enum Fact {
         /// Cookie of the socket.
         cookie: u64,
     },
+    /// An HTTP proxy was asked for a host.
+    Request(Request),
     /// A file was opened.
     Open(FileAccess),
     /// A file was mapped into memory.
@@ -437,6 +440,7 @@ impl Fact {
             Self::Query(_) => "query",
             Self::Answer { .. } => "answer",
             Self::Hello { .. } => "hello",
+            Self::Request(_) => "request",
             Self::Open(_) => "open",
             Self::Map { .. } => "map",
             Self::Change { .. } => "change",
@@ -476,6 +480,7 @@ impl Fact {
             | Self::Flow(_)
             | Self::Answer { .. }
             | Self::Hello { .. }
+            | Self::Request(_)
             | Self::Map { .. }
             | Self::Volume(_)
             | Self::Odd(_)
@@ -492,6 +497,7 @@ impl Fact {
             Self::Connect(e) | Self::Send(e) | Self::Listen(e) => e.to_string(),
             Self::Caller { endpoint, .. } | Self::Hello { endpoint, .. } => endpoint.to_string(),
             Self::Accept { peer, .. } => peer.to_string(),
+            Self::Request(request) => request.proxy.to_string(),
             Self::Flow(flow) => flow.peer.to_string(),
             Self::Unix(peer) => peer.subject(),
             Self::Query(lookup) | Self::Answer { lookup, .. } => text::escape(&lookup.name),
@@ -519,6 +525,7 @@ impl Fact {
             Self::Connect(endpoint) | Self::Send(endpoint) | Self::Hello { endpoint, .. } => {
                 Some(endpoint.address)
             }
+            Self::Request(request) => Some(request.proxy.address),
             Self::Flow(flow) if !flow.inbound => Some(flow.peer.address),
             Self::Volume(Volume {
                 connector: Connector::Out(endpoint),

@@ -22,6 +22,7 @@ pub mod odd;
 pub mod procfs;
 pub mod profile;
 pub mod recording;
+pub mod request;
 #[cfg(test)]
 mod testing;
 pub mod text;

@@ -1,5 +1,5 @@
 //! Odd calls as a fact: a call that is rare in a server, or calls that come too regularly. Not seen
-//! by any hook: worked out from connects, hellos, flows and answers.
+//! by any hook: worked out from connects, hellos, requests, flows and answers.
 //!
 //! Knows words; what makes a call odd is in [`crate::baseline::destinations::calls`].
 
@@ -18,6 +18,10 @@ pub struct OddCall {
     pub what: Oddity,
     /// Server name of the TLS connection, escaped, where one was seen.
     pub name: Option<String>,
+    /// Host and port that a proxy was asked for, escaped, for [`Oddity::UnlearnedHost`].
+    pub host: Option<String>,
+    /// The hosts most like it that were learned, best first, at most three.
+    pub nearest: Vec<String>,
     /// Calls of this sort since it was last told, the one that is told included; at least 1.
     pub count: u64,
     /// How regular they are, for [`Oddity::Beacon`].
@@ -40,17 +44,23 @@ pub enum Oddity {
     EncryptedResolver,
     /// A destination that was first seen after learning is called regularly.
     Beacon,
+    /// A declared proxy was asked for a host that was not learned.
+    UnlearnedHost,
+    /// A declared proxy was called, and the host behind it could not be seen.
+    Blind,
 }
 
 impl Oddity {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::DirectAddress,
         Self::ServerNameDiffers,
         Self::ServerNameHidden,
         Self::UnlearnedResolver,
         Self::EncryptedResolver,
         Self::Beacon,
+        Self::UnlearnedHost,
+        Self::Blind,
     ];
 
     /// The word for it, as in alerts and documentation.
@@ -62,6 +72,8 @@ impl Oddity {
             Self::UnlearnedResolver => "unlearned-resolver",
             Self::EncryptedResolver => "encrypted-resolver",
             Self::Beacon => "beacon",
+            Self::UnlearnedHost => "unlearned-host",
+            Self::Blind => "blind",
         }
     }
 }

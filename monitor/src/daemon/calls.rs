@@ -1,16 +1,20 @@
 //! Odd calls in the running daemon: what is taken in, what is told, and what is kept. What is odd is
 //! the core's to say ([`slmguard_core::baseline::destinations::calls`]).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use monitor_common::class::{Family, Mode};
+use monitor_common::{
+    class::{Family, Mode},
+    proxy::ProxyKey,
+};
 use slmguard_core::{
     baseline::{
         destinations::calls::{Calls, Finding, Row, Standing},
         evidence::promotion,
     },
+    config::{self, Workload},
     decide::{self, name_it},
-    observation::{Fact, Observation, Scope},
+    observation::{Endpoint, Fact, Observation, Scope},
 };
 
 use super::{
@@ -27,6 +31,7 @@ impl State {
             Fact::Connect(_)
             | Fact::Send(_)
             | Fact::Hello { .. }
+            | Fact::Request(_)
             | Fact::Query(_)
             | Fact::Answer { .. } => false,
             _ => return,
@@ -89,6 +94,35 @@ impl Engine {
         state.calls.expect(learning);
     }
 
+    /// Tells the kernel which HTTP proxies were declared.
+    pub(super) fn declare_proxies(&self) -> anyhow::Result<()> {
+        let mut keys = vec![];
+        for workload in &self.config.workloads {
+            let Some((id, scope)) = self
+                .classes
+                .configured()
+                .into_iter()
+                .find(|(_, scope)| scope.workload == workload.name)
+            else {
+                continue;
+            };
+            let number = self.classes.describe(id, &scope).workload;
+            for proxy in declared(workload)? {
+                keys.push(ProxyKey {
+                    address: match proxy.address {
+                        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+                        IpAddr::V6(v6) => v6.octets(),
+                    },
+                    workload: number,
+                    port: proxy.port,
+                    zero: 0,
+                });
+            }
+        }
+        self.guard().set_proxies(&keys)?;
+        Ok(())
+    }
+
     /// Saves what is known of calls.
     pub(super) fn save_calls(&self) {
         let rows = self.state().calls.rows();
@@ -104,8 +138,8 @@ impl Engine {
     }
 }
 
-/// What the store has of calls.
-pub(super) fn load(store: &Store) -> anyhow::Result<Calls> {
+/// What the store has of calls, and what the configuration says of proxies.
+pub(super) fn load(store: &Store, workloads: &[Workload]) -> anyhow::Result<Calls> {
     let mut rows: Vec<Row> = vec![];
     for (workload, body) in store.ledger(Kind::Call)? {
         let row = serde_json::from_str(&body)
@@ -116,5 +150,14 @@ pub(super) fn load(store: &Store) -> anyhow::Result<Calls> {
     for workload in calls.restore(rows) {
         tracing::warn!("a part of the calls of {workload} is of roles or phases not known here");
     }
+    for workload in workloads {
+        let proxies = declared(workload)?;
+        calls.declare(&workload.name, proxies);
+    }
     Ok(calls)
+}
+
+fn declared(workload: &Workload) -> anyhow::Result<Vec<Endpoint>> {
+    config::proxies(workload)
+        .map_err(|(i, why)| anyhow::anyhow!("workload {}: proxies[{i}]: {why}", workload.name))
 }

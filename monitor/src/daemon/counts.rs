@@ -290,6 +290,7 @@ impl Names {
             | Kind::Flow
             | Kind::Answer
             | Kind::Hello
+            | Kind::Request
             | Kind::Map => None,
         }
     }

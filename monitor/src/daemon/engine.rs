@@ -162,7 +162,7 @@ impl Engine {
         state.paths = paths::load(&store)?;
         let rules = config.workloads.iter();
         state.allow = rules.map(|w| (w.name.clone(), w.allow.clone())).collect();
-        state.calls = calls::load(&store)?;
+        state.calls = calls::load(&store, &config.workloads)?;
         state.models = models::load(&store)?;
         state.told = Budgets::new(config.alerts.new_per_day);
         state.chains = order::load(&store, &config)?;
@@ -184,6 +184,7 @@ impl Engine {
                 mode: "learn".into(),
                 private: vec![],
                 untrusted: vec![],
+                proxies: vec![],
                 processes: vec![],
                 allow: Rules::default(),
                 deny: Rules::default(),

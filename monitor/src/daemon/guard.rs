@@ -7,6 +7,7 @@ use monitor_common::{
     class::{Class, ClassId},
     endpoint::DestinationKey,
     hook::{Hook, HookCounters},
+    proxy::ProxyKey,
     seen::{Seen, SeenKey},
     socket::{FlowKey, FlowSum, Owner, Traffic},
 };
@@ -38,6 +39,10 @@ pub trait Guard: Send + 'static {
     fn watch_files(&mut self) -> Result<(), KernelError>;
     /// Destinations that nobody may reach.
     fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError>;
+    /// Says which HTTP proxies were declared.
+    fn set_proxies(&mut self, _proxies: &[ProxyKey]) -> Result<(), KernelError> {
+        Ok(())
+    }
     /// Replaces all enrolment rules.
     fn set_enrolment(&mut self, rules: &[EnrolRule]) -> Result<(), KernelError>;
     /// Class of a process.
@@ -115,6 +120,9 @@ impl Guard for Shared {
     }
     fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError> {
         self.lock().set_invariants(endpoints)
+    }
+    fn set_proxies(&mut self, proxies: &[ProxyKey]) -> Result<(), KernelError> {
+        self.lock().set_proxies(proxies)
     }
     fn set_enrolment(&mut self, rules: &[EnrolRule]) -> Result<(), KernelError> {
         self.lock().set_enrolment(rules)

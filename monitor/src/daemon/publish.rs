@@ -37,6 +37,7 @@ impl Engine {
             }
             guard.set_invariants(&invariant_destinations())?;
         }
+        self.declare_proxies()?;
         for (id, scope) in &self.classes.configured() {
             let mode = state.mode(&scope.workload).unwrap_or(Mode::Learn);
             if let Err(e) = self.publish(&mut state, *id, scope, mode) {

@@ -15,9 +15,9 @@ pub const KINDS: [&str; 16] = [
     "volume", "odd", "model", "episode", "lineage", "held",
 ];
 /// Kinds of events.
-pub const EVENT_KINDS: [&str; 19] = [
+pub const EVENT_KINDS: [&str; 20] = [
     "fork", "exit", "phase", "connect", "send", "listen", "accept", "caller", "unix", "flow",
-    "query", "answer", "hello", "open", "map", "change", "exec", "facility", "found",
+    "query", "answer", "hello", "request", "open", "map", "change", "exec", "facility", "found",
 ];
 pub const VERDICTS: [Verdict; 6] = [
     Verdict::Known,

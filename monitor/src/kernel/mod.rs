@@ -37,6 +37,7 @@ use monitor_common::{
     hook::{HOOKS, Hook, HookCounters},
     limits::{MAX_CLASSES, MAX_PIDS},
     listener::{Listener, ListenerKey},
+    proxy::ProxyKey,
     seen::{Seen, SeenKey},
     socket::{FlowKey, FlowSum, Owner, Traffic},
 };
@@ -150,6 +151,7 @@ pub struct Kernel {
     listening: HashMap<MapData, u64, Plain<ListenerKey>>,
     flows: HashMap<MapData, Plain<FlowKey>, Plain<FlowSum>>,
     traffic: Array<MapData, Plain<Traffic>>,
+    proxies: HashMap<MapData, Plain<ProxyKey>, u64>,
     policies: policy::Policies,
     programs: cost::Programs,
     /// Held while nothing is pinned; dropping them detaches.
@@ -249,6 +251,8 @@ impl Kernel {
                 .map_err(KernelError::map("FLOWS"))?,
             traffic: Array::try_from(take(&mut loaded, "TRAFFIC")?)
                 .map_err(KernelError::map("TRAFFIC"))?,
+            proxies: HashMap::try_from(take(&mut loaded, "PROXIES")?)
+                .map_err(KernelError::map("PROXIES"))?,
             policies: policy::Policies::new(
                 take(&mut loaded, "POLICIES")?,
                 take(&mut loaded, "DESTINATIONS")?,
@@ -338,6 +342,16 @@ impl Kernel {
         self.classes
             .set(id as u32, Plain(class), 0)
             .map_err(KernelError::map("CLASSES"))
+    }
+
+    /// Says which HTTP proxies were declared; to be said once, before anybody is a member.
+    pub fn set_proxies(&mut self, proxies: &[ProxyKey]) -> Result<(), KernelError> {
+        for key in proxies {
+            self.proxies
+                .insert(Plain(*key), 0, 0)
+                .map_err(KernelError::map("PROXIES"))?;
+        }
+        Ok(())
     }
 
     /// Class of a process; [`monitor_common::class::NONE`] if it is not a member.

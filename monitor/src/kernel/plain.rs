@@ -10,6 +10,7 @@ use monitor_common::{
     name::{HostKey, NameKey},
     offsets::Offsets,
     path::{PolicyRoot, State, TransitionKey},
+    proxy::ProxyKey,
     seen::{Seen, SeenKey},
     socket::{FlowKey, FlowSum, Owner, Traffic},
 };
@@ -42,6 +43,7 @@ plain!(
     NameKey,
     Offsets,
     PolicyRoot,
+    ProxyKey,
     State,
     TransitionKey,
     Seen,

@@ -111,6 +111,7 @@ pub fn mapping(observation: &Observation) -> Mapping {
         | Fact::Flow(_)
         | Fact::Answer { .. }
         | Fact::Hello { .. }
+        | Fact::Request(_)
         | Fact::Map { .. }
         | Fact::Found(_) => NOTHING,
     };
@@ -428,6 +429,8 @@ fn by_oddity(what: Oddity) -> Mapping {
         Oddity::UnlearnedResolver => (Severity::High, &["T1071.004", "T1048.003"]),
         Oddity::EncryptedResolver => (Severity::High, &["T1071.004", "T1568"]),
         Oddity::Beacon => (Severity::High, &["T1071", "T1568"]),
+        Oddity::UnlearnedHost => (Severity::High, &["T1071.001", "T1090"]),
+        Oddity::Blind => (Severity::Medium, &["T1090", "T1572"]),
     };
     row(
         severity,

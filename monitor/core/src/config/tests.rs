@@ -248,6 +248,26 @@ fn what_is_declared_about_files_is_held_to_the_grammar_of_rules() {
     );
 }
 
+#[test]
+fn a_proxy_that_is_none_is_named_with_what_to_write() {
+    let of = |line: &str| {
+        problem(&format!(
+            "[[workload]]\nname = \"a\"\n{line}\n[[workload.process]]\nrole = \"tool\"\nexe = \"/x\""
+        ))
+    };
+    let found = of("proxies = [\"10.0.0.5:3128\", \"proxy.example:3128\"]");
+    assert!(
+        found.starts_with("workload[0].proxies[1]: ") && found.contains("write each address"),
+        "{found}"
+    );
+    let many: Vec<_> = (0..17).map(|n| format!("\"10.0.0.{n}:3128\"")).collect();
+    let found = of(&format!("proxies = [{}]", many.join(", ")));
+    assert!(
+        found.starts_with("workload[0].proxies: has more than 16"),
+        "{found}"
+    );
+}
+
 prop_compose! {
     fn process()(role in ".{0,8}", exe in proptest::option::of(".{0,12}"), argv in proptest::collection::vec(".{0,6}", 0..10), cgroup in proptest::option::of(".{0,8}"), unit in proptest::option::of(".{0,8}"), user in proptest::option::of(".{0,8}")) -> Process {
         Process { role, exe: exe.map(Into::into), argv, cgroup, unit, user }
@@ -257,7 +277,7 @@ prop_compose! {
 prop_compose! {
     fn workload()(name in ".{0,8}", mode in "(learn|.{0,4})", processes in proptest::collection::vec(process(), 0..4), rule in "[\\[\\]/*:.0-9a-z\\\\{}]{0,16}", role in ".{0,6}") -> Workload {
         let rules = Rules { connect: vec![rule.clone()], read: vec![format!("/{rule}")], write: vec![rule.clone()], exec: vec![rule.clone()], unix: vec![rule.clone(), format!("@{rule}")], listen: vec![rule.clone()], facilities: vec![rule.clone()] };
-        Workload { name, mode, private: vec![rule.clone()], untrusted: vec![rule.clone()], processes, allow: rules.clone(), deny: rules, adapt: BY_APPROVAL.into(), undeniable: [(role, rule)].into() }
+        Workload { name, mode, private: vec![rule.clone()], proxies: vec![rule.clone()], untrusted: vec![rule.clone()], processes, allow: rules.clone(), deny: rules, adapt: BY_APPROVAL.into(), undeniable: [(role, rule)].into() }
     }
 }
 

@@ -152,6 +152,9 @@ pub struct Workload {
     /// Files that strangers write, an inbox for one: path patterns as in `allow.read`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untrusted: Vec<String>,
+    /// HTTP proxies that it calls, `address:port`: behind them the host that is asked for counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<String>,
     /// How its processes are recognised.
     #[serde(rename = "process", default)]
     pub processes: Vec<Process>,

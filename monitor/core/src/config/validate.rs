@@ -11,10 +11,10 @@ use monitor_common::{
     class::{self, Phase, Role},
     enrol::{MAX_ARGS, SLOTS},
     hash::HashKey,
-    limits::{EVENT_ARGV, MAX_ARGUMENTS, MAX_CLASSES, MAX_EXECUTABLES},
+    limits::{EVENT_ARGV, MAX_ARGUMENTS, MAX_CLASSES, MAX_EXECUTABLES, MAX_PROXIES},
 };
 
-use super::{BY_APPROVAL, BY_QUORUM, Config, Process, Rules, Workload};
+use super::{BY_APPROVAL, BY_QUORUM, Config, MAX_OF_WORKLOAD, Process, Rules, Workload, proxy};
 use crate::{
     baseline::Baseline,
     decide::{
@@ -231,6 +231,17 @@ impl Problems {
             &workload.adapt,
             &[BY_APPROVAL, BY_QUORUM],
         );
+        for (i, text) in workload.proxies.iter().enumerate() {
+            if let Err(message) = proxy(text) {
+                self.add(&format!("{at}.proxies[{i}]"), message);
+            }
+        }
+        if workload.proxies.len() > MAX_OF_WORKLOAD {
+            self.add(
+                &format!("{at}.proxies"),
+                format!("has more than {MAX_OF_WORKLOAD} proxies; name those that it really calls"),
+            );
+        }
         for (role, word) in &workload.undeniable {
             let path = format!("{at}.undeniable.{}", escape(role.as_bytes()));
             self.role(&path, role);
@@ -342,6 +353,7 @@ impl Problems {
         let mut slots: BTreeMap<Option<&Path>, usize> = BTreeMap::new();
         let mut classes = usize::from(class::FIRST);
         let mut arguments = 0;
+        let proxies = workloads.iter().map(|w| w.proxies.len()).sum();
         for (i, workload) in workloads.iter().enumerate() {
             if let Some(first) = names.insert(&workload.name, i) {
                 let name = quoted(&workload.name);
@@ -384,6 +396,7 @@ impl Problems {
         for (what, count, limit) in [
             ("executables", slots.len(), MAX_EXECUTABLES),
             ("arguments", arguments, MAX_ARGUMENTS),
+            ("proxies", proxies, MAX_PROXIES),
             ("classes (workload × role × phase)", classes, MAX_CLASSES),
         ] {
             if count > limit as usize {

@@ -268,7 +268,8 @@ impl EndpointRule {
         (self.service.port, self.service.protocol)
     }
 
-    fn is_host(&self) -> bool {
+    /// Whether it is about one address.
+    pub fn is_host(&self) -> bool {
         self.prefix == width(self.address)
     }
 

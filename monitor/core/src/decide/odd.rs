@@ -24,7 +24,10 @@ pub fn odd(finding: &Finding, mode: Mode) -> Decision {
             Fact::Odd(finding.call.clone()),
         )
     };
-    Decision::told(observation, reasons(finding))
+    Decision {
+        nearest: finding.call.nearest.clone(),
+        ..Decision::told(observation, reasons(finding))
+    }
 }
 
 fn reasons(finding: &Finding) -> Vec<String> {
@@ -46,6 +49,7 @@ fn seen(finding: &Finding) -> String {
     let (call, scope) = (&finding.call, &finding.scope);
     let to = call.endpoint;
     let name = call.name.as_deref().unwrap_or("no name");
+    let host = call.host.as_deref().unwrap_or("a host");
     let did = match call.what {
         Oddity::DirectAddress => {
             format!("called {to} without having looked up a name for that address")
@@ -63,6 +67,8 @@ fn seen(finding: &Finding) -> String {
             format!("called {to}, a name server whose questions and answers are encrypted")
         }
         Oddity::Beacon => format!("calls {to} regularly, a destination that it did not learn"),
+        Oddity::UnlearnedHost => format!("asked the proxy {to} for {host}, which it did not learn"),
+        Oddity::Blind => format!("called the proxy {to}, and the host behind it could not be seen"),
     };
     format!(
         "The {} of workload {} (phase {}) {did}.",
@@ -104,6 +110,14 @@ fn why(call: &OddCall) -> String {
                 score.coverage
             );
         }
+        (Oddity::UnlearnedHost, _) => {
+            "Behind a proxy the host that is asked for is the destination; the proxy is allowed, and with \
+             it every host that it lets through."
+        }
+        (Oddity::Blind, _) => {
+            "It can lead anywhere that the proxy lets through. TLS to the proxy, HTTP/2, requests in \
+             pieces and connections that were there before the guard look like this."
+        }
         (Oddity::Beacon, None) => "People and jobs do not call so evenly.",
     }
     .to_owned()
@@ -111,6 +125,12 @@ fn why(call: &OddCall) -> String {
 
 /// What is known instead.
 fn instead(call: &OddCall) -> String {
+    if call.what == Oddity::UnlearnedHost && !call.nearest.is_empty() {
+        return format!(
+            "Most like it among the hosts that were learned: {}.",
+            call.nearest.join(", ")
+        );
+    }
     match call.what {
         Oddity::DirectAddress => {
             "While it learned, this role did not call that endpoint in this way."
@@ -124,6 +144,8 @@ fn instead(call: &OddCall) -> String {
         Oddity::UnlearnedResolver => "While it learned, no look-up went to that endpoint.",
         Oddity::EncryptedResolver => "While it learned, this role did not call that name server.",
         Oddity::Beacon => "While it learned, this role did not call that endpoint at all.",
+        Oddity::UnlearnedHost => "While it learned, it asked its proxies for no such host.",
+        Oddity::Blind => "A call that shows its host is judged by that.",
     }
     .to_owned()
 }
@@ -137,16 +159,26 @@ fn remedy(finding: &Finding) -> String {
         role_name(scope.role),
         phase_name(scope.phase)
     );
-    let usual = if finding.call.what == Oddity::Beacon {
-        format!("If it is meant, approve it: `slmguard baseline approve {subject}`.")
-    } else {
-        format!(
+    let usual = match finding.call.what {
+        Oddity::Beacon => {
+            format!("If it is meant, approve it: `slmguard baseline approve {subject}`.")
+        }
+        // What is not seen is never learned to be usual.
+        Oddity::Blind => {
+            "Let the program speak HTTP/1.1 to the proxy without TLS, if it can; this is told once a day."
+                .into()
+        }
+        _ => format!(
             "If that is how it works now, let it learn again: `slmguard mode {workload} learn`; \
              approving the destination does not silence this."
-        )
+        ),
+    };
+    let end = match finding.call.what {
+        Oddity::UnlearnedHost | Oddity::Blind => "To end it, refuse the proxy, with all behind it:",
+        _ => "To end it:",
     };
     format!(
-        "{usual} To end it: `slmguard baseline reject {subject}`, or add connect = [\"{to}\"] to \
+        "{usual} {end} `slmguard baseline reject {subject}`, or add connect = [\"{to}\"] to \
          [workload.deny] of workload {workload} in the configuration."
     )
 }
@@ -168,6 +200,8 @@ mod tests {
                 endpoint: endpoint("10.0.0.1:443/tcp"),
                 what,
                 name: name.map(str::to_owned),
+                host: None,
+                nearest: vec![],
                 count,
                 score,
             },

@@ -145,6 +145,7 @@ pub fn decode(
         Kind::Query => names::query(&mut body)?,
         Kind::Answer => names::answer(&mut body)?,
         Kind::Hello => names::hello(&mut body)?,
+        Kind::Request => names::request(&mut body)?,
         Kind::Open => open::open(&mut body, raw.flags)?,
         Kind::Map => map::map(&mut body, raw.flags)?,
         Kind::Change => change::change(&mut body, raw.flags)?,

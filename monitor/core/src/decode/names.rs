@@ -1,14 +1,15 @@
-//! Name family: look-ups, their answers, and the names that TLS servers are called by.
+//! Name family: look-ups, their answers, the names that TLS servers are called by, and the hosts that
+//! proxies are asked for.
 
 use std::net::Ipv6Addr;
 
 use monitor_common::{
-    event::name::hello,
+    event::name::{hello, request},
     limits::{EVENT_ADDRESSES, EVENT_NAME},
 };
 
 use super::{DecodeError, Reader};
-use crate::observation::{Endpoint, Fact, Lookup};
+use crate::observation::{Endpoint, Fact, Lookup, Request, Target};
 
 /// The name in a field of its own, of which `length` bytes count.
 fn name(body: &mut Reader, length: u16) -> Result<Vec<u8>, DecodeError> {
@@ -74,7 +75,15 @@ pub(super) fn answer(body: &mut Reader) -> Result<Fact, DecodeError> {
     })
 }
 
-pub(super) fn hello(body: &mut Reader) -> Result<Fact, DecodeError> {
+/// What hellos and requests have in common.
+struct Begun {
+    endpoint: Endpoint,
+    cookie: u64,
+    flags: u8,
+    name: Vec<u8>,
+}
+
+fn begun(body: &mut Reader) -> Result<Begun, DecodeError> {
     let address = Ipv6Addr::from(body.array::<16>("address")?).to_canonical();
     let cookie = body.u64("cookie")?;
     body.u64("hash")?;
@@ -84,16 +93,40 @@ pub(super) fn hello(body: &mut Reader) -> Result<Fact, DecodeError> {
     body.u8("ip")?;
     body.u8("zero")?;
     let length = body.u16("name_length")?;
-    let name = name(body, length)?;
-    Ok(Fact::Hello {
+    Ok(Begun {
         endpoint: Endpoint {
             address,
             port,
             protocol,
         },
-        name: (!name.is_empty()).then_some(name),
-        encrypted: flags & hello::ENCRYPTED != 0,
-        cut: flags & hello::CUT != 0,
         cookie,
+        flags,
+        name: name(body, length)?,
     })
+}
+
+pub(super) fn hello(body: &mut Reader) -> Result<Fact, DecodeError> {
+    let begun = begun(body)?;
+    Ok(Fact::Hello {
+        endpoint: begun.endpoint,
+        name: (!begun.name.is_empty()).then_some(begun.name),
+        encrypted: begun.flags & hello::ENCRYPTED != 0,
+        cut: begun.flags & hello::CUT != 0,
+        cookie: begun.cookie,
+    })
+}
+
+pub(super) fn request(body: &mut Reader) -> Result<Fact, DecodeError> {
+    const HTTP: u16 = 80;
+    const HTTPS: u16 = 443;
+    let begun = begun(body)?;
+    let has = |bit| begun.flags & bit != 0;
+    let tunnel = has(request::TUNNEL);
+    let usual = if has(request::HTTPS) { HTTPS } else { HTTP };
+    Ok(Fact::Request(Request {
+        proxy: begun.endpoint,
+        target: Target::parse(&begun.name, (!tunnel).then_some(usual)),
+        tunnel,
+        cookie: begun.cookie,
+    }))
 }

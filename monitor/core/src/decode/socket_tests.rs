@@ -1,17 +1,17 @@
-//! Tests of decoding what is told about sockets: flows, questions, answers, hellos.
+//! Tests of decoding what is told about sockets: flows, questions, answers, hellos, requests.
 
 use monitor_common::{
     class::{Phase, Role},
     event::{
         flow::{FlowEvent, direction},
-        name::hello,
+        name::{hello, request},
     },
     limits::EVENT_NAME,
 };
 use proptest::prelude::*;
 
 use super::*;
-use crate::observation::{Endpoint, Flow, Lookup};
+use crate::observation::{Endpoint, Flow, Lookup, Request};
 
 struct Names;
 impl ClassNames for Names {
@@ -159,6 +159,42 @@ fn hellos_arrive_with_and_without_a_name() {
         told(hello::ENCRYPTED | hello::CUT, b""),
         Ok(expected(None, true, true))
     );
+}
+
+#[test]
+fn requests_arrive_with_the_host_and_a_host_that_is_none_could_not_be_seen() {
+    let told = |flags, name: &[u8]| fact(&encode::hello(&of(Kind::Request), PEER, flags, name));
+    for (flags, name, host) in [
+        (
+            request::TUNNEL,
+            &b"Api.example.:443"[..],
+            Some("api.example:443"),
+        ),
+        (
+            request::TUNNEL,
+            b"[2001:db8::1]:22",
+            Some("[2001:db8::1]:22"),
+        ),
+        (request::TUNNEL, b"api.example", None),
+        (0, b"api.example", Some("api.example:80")),
+        (request::HTTPS, b"10.0.0.1", Some("10.0.0.1:443")),
+        (request::HTTPS, b"10.0.0.1:8443", Some("10.0.0.1:8443")),
+        (0, b"", None),
+        (0, b"a\xff\n:80", None),
+    ] {
+        let Ok(Fact::Request(Request {
+            proxy,
+            target,
+            tunnel,
+            cookie,
+        })) = told(flags, name)
+        else {
+            panic!("{name:?}");
+        };
+        assert_eq!((proxy, cookie), (peer(6), 77));
+        assert_eq!(tunnel, flags & request::TUNNEL != 0);
+        assert_eq!(target.map(|t| t.to_string()).as_deref(), host, "{name:?}");
+    }
 }
 
 proptest! {

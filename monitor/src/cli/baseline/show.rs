@@ -1,15 +1,15 @@
 //! `slmguard baseline show`
 
 use crate::{
-    api::view::BaselineEntry,
+    api::view::{BaselineEntry, Standing},
     cli::{Format, Global, in_url, out, table::Table},
     exit::{Exit, Failure},
 };
 
 pub(super) fn run(global: &Global, workload: &str, format: Format) -> Result<Exit, Failure> {
-    let entries: Vec<BaselineEntry> = global
-        .client()?
-        .get(&format!("/v1/baseline/{}", in_url(workload)?))?;
+    let client = global.client()?;
+    let name = in_url(workload)?;
+    let entries: Vec<BaselineEntry> = client.get(&format!("/v1/baseline/{name}"))?;
     if format.json {
         for entry in &entries {
             out::json(entry)?;
@@ -22,6 +22,11 @@ pub(super) fn run(global: &Global, workload: &str, format: Format) -> Result<Exi
     }
     for line in table(&entries).lines() {
         out::line(&line)?;
+    }
+    let standing: Standing = client.get(&format!("/v1/evidence/{name}"))?;
+    if let Some(unwatched) = standing.unwatched {
+        out::line("")?;
+        out::line(&unwatched)?;
     }
     Ok(Exit::Ok)
 }

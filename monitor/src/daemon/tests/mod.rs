@@ -14,6 +14,7 @@ mod modes;
 mod names;
 mod odd;
 mod paths;
+mod proxy;
 mod recording;
 mod telling;
 mod volumes;
@@ -32,6 +33,7 @@ use monitor_common::{
     hash::HashKey,
     hook::{Hook, HookCounters},
     path::permission,
+    proxy::ProxyKey,
     seen::{Seen, SeenKey},
 };
 use slmguard_core::{
@@ -59,6 +61,7 @@ struct Told {
     rules: Vec<EnrolRule>,
     members: HashMap<u32, ClassId>,
     invariants: usize,
+    proxies: Vec<ProxyKey>,
     seen: Vec<(SeenKey, Seen)>,
     /// Publishing fails after so many times.
     room: Option<u32>,
@@ -122,6 +125,10 @@ impl Guard for Fake {
     }
     fn set_invariants(&mut self, endpoints: &[(u32, DestinationKey)]) -> Result<(), KernelError> {
         self.told().invariants = endpoints.len();
+        Ok(())
+    }
+    fn set_proxies(&mut self, proxies: &[ProxyKey]) -> Result<(), KernelError> {
+        self.told().proxies = proxies.to_vec();
         Ok(())
     }
     fn set_enrolment(&mut self, rules: &[EnrolRule]) -> Result<(), KernelError> {

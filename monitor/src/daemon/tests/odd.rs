@@ -14,7 +14,7 @@ pub(super) fn to(last: u8, port: u16) -> Endpoint {
     }
 }
 
-fn seen(engine: &Engine, fact: Fact, time: u64) {
+pub(super) fn seen(engine: &Engine, fact: Fact, time: u64) {
     let mut observation = observation(fact, Verdict::Known);
     observation.time = time;
     assert!(engine.ingest(observation, None, Instant::now()).is_none());
@@ -69,7 +69,7 @@ pub(super) fn usual(engine: &Engine, time: u64) {
     called(engine, to(53, 53), time);
 }
 
-fn told(engine: &Engine) -> Vec<serde_json::Value> {
+pub(super) fn told(engine: &Engine) -> Vec<serde_json::Value> {
     let alerts = engine.tell();
     engine.store_alerts(&alerts).unwrap();
     alerts

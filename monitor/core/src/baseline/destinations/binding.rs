@@ -11,7 +11,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use monitor_common::limits::{ANSWER_GRACE, SECOND_NS};
 
-use crate::{names, observation::Endpoint, text};
+use crate::{
+    names,
+    observation::{Endpoint, Target},
+    text,
+};
 
 /// Nanoseconds that an answer counts beyond its lifetime.
 pub const GRACE: u64 = ANSWER_GRACE as u64 * SECOND_NS;
@@ -51,8 +55,8 @@ pub enum Feature {
     UnlearnedResolver,
     /// A name server that is asked where nobody can look on: DNS over TLS, QUIC or HTTPS.
     EncryptedResolver,
-    /// Through a declared proxy, to this host (as it was asked for, escaped).
-    Through(String),
+    /// Through a declared proxy, to this host.
+    Through(Target),
     /// Through a declared proxy, to a host that could not be seen: every destination of the proxy.
     Blind,
 }
@@ -66,8 +70,8 @@ pub struct Call<'a> {
     pub server_name: Option<&'a [u8]>,
     /// The true server name is encrypted.
     pub encrypted: bool,
-    /// Host that a proxy was asked for with CONNECT, raw bytes.
-    pub asked_for: Option<&'a [u8]>,
+    /// Host that a proxy was asked for.
+    pub asked_for: Option<&'a Target>,
 }
 
 /// What is known about a workload's surroundings.
@@ -152,7 +156,7 @@ pub fn features(
     if around.proxies.contains(&endpoint) {
         // The proxy is what the operator said it is; what counts is behind it.
         found.insert(match call.asked_for {
-            Some(host) => Feature::Through(normal(host)),
+            Some(target) => Feature::Through(target.clone()),
             None => Feature::Blind,
         });
         return found;

@@ -106,13 +106,14 @@ fn what_is_odd_about_a_call_is_told() {
     };
     assert!(odd(&table, &over_https, &around).contains(&Feature::EncryptedResolver));
     assert_eq!(odd(&table, &call(4, 3128), &around), [Feature::Blind]);
+    let host = Target::parse(b"API.example:443", None).unwrap();
     let tunnel = Call {
-        asked_for: Some(b"API.example"),
+        asked_for: Some(&host),
         ..call(4, 3128)
     };
     assert_eq!(
         odd(&table, &tunnel, &around),
-        [Feature::Through("api.example".into())]
+        [Feature::Through(host.clone())]
     );
 }
 

@@ -17,11 +17,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::binding::{self, Feature, Surroundings};
+use super::{
+    binding::{self, Feature, Surroundings},
+    through::{self, Through, requested},
+    told::{JITTER, Table, Told, within},
+};
 use crate::{
     baseline::volume::beacon::{Beacon, TOLD},
     names::NameTable,
-    observation::{Endpoint, Fact, Flow, Observation, OddCall, Oddity, ProcessKey, Scope},
+    observation::{Endpoint, Fact, Flow, Observation, OddCall, Oddity, ProcessKey, Scope, Target},
     text,
     workload::{phase_from, phase_name, role_from, role_name},
 };
@@ -32,8 +36,6 @@ pub const MAX_LEARNED: usize = 4096;
 pub const MAX_RESOLVERS: usize = 256;
 /// Destinations of one workload, over its scopes, that are watched for regular calls: about 110 KB.
 pub const MAX_BEACONS: usize = 256;
-/// Oddities of endpoints that one scope remembers to have told; the one told longest ago goes first.
-pub const MAX_TOLD: usize = 1024;
 /// Findings that wait to be taken; what does not fit is found again at the next call.
 pub const MAX_FINDINGS: usize = 256;
 /// Nanoseconds after its beginning in which names are not judged: what was looked up before that is
@@ -41,8 +43,6 @@ pub const MAX_FINDINGS: usize = 256;
 pub const WARM: u64 = HOUR;
 const HOUR: u64 = 3_600_000_000_000;
 const DAY: u64 = 24 * HOUR;
-/// Nanoseconds by which a clock may be set back without being taken for another.
-const JITTER: u64 = 300_000_000_000;
 /// Two reports of one flow agree about its beginning to so many nanoseconds.
 const SAME: u64 = 1_000_000_000;
 
@@ -72,6 +72,8 @@ pub struct Standing {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calls {
     workloads: BTreeMap<String, Known>,
+    /// HTTP proxies that the operator declared; not stored, because the configuration has them.
+    declared: BTreeMap<String, BTreeSet<Endpoint>>,
     findings: Vec<Finding>,
     /// First observation, nanoseconds since the epoch; not stored, because names are not either.
     begun: Option<u64>,
@@ -81,6 +83,7 @@ pub struct Calls {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Known {
     around: Surroundings,
+    through: Through,
     scopes: BTreeMap<Scope, Learned>,
 }
 
@@ -89,16 +92,9 @@ struct Known {
 struct Learned {
     endpoints: BTreeSet<Endpoint>,
     oddities: BTreeSet<(Oddity, Endpoint)>,
-    told: BTreeMap<(Oddity, Endpoint), Told>,
+    told: Table<(Oddity, Endpoint)>,
     beacons: BTreeMap<Endpoint, Track>,
     full: bool,
-}
-
-/// When an oddity was told, nanoseconds since the epoch, and how often it was seen since then.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Told {
-    time: u64,
-    since: u64,
 }
 
 /// Calls of a destination that was not learned. Times are nanoseconds since the epoch.
@@ -118,6 +114,8 @@ pub struct Row {
     /// Its name.
     pub workload: String,
     resolvers: Vec<Endpoint>,
+    #[serde(default)]
+    through: through::Row,
     scopes: Vec<ScopeRow>,
 }
 
@@ -147,10 +145,13 @@ impl Calls {
             }
             return;
         }
+        if let Some((proxy, target)) = requested(seen) {
+            self.observe_request(seen, names, (proxy, target), standing.learning);
+        }
         let Some(call) = Call::of(seen) else { return };
         if standing.learning {
             if !seen.verdict.is_adverse() && !seen.invariant {
-                let known = self.workloads.entry(workload.clone()).or_default();
+                let known = self.known(workload);
                 let oddities = call.oddities(names, workload, &known.around, 0);
                 let learned = known.scopes.entry(seen.scope.clone()).or_default();
                 learned.learn(call.endpoint, oddities);
@@ -191,14 +192,84 @@ impl Calls {
         }));
     }
 
+    /// What a proxy of the workload is asked for is learned or judged.
+    fn observe_request(
+        &mut self,
+        seen: &Observation,
+        names: &NameTable,
+        (proxy, target): (Endpoint, Option<&Target>),
+        learning: bool,
+    ) {
+        let workload = &seen.scope.workload;
+        let room = self.findings.len() < MAX_FINDINGS;
+        let known = if learning {
+            self.known(workload)
+        } else {
+            let Some(known) = self.workloads.get_mut(workload) else {
+                return;
+            };
+            known
+        };
+        let call = binding::Call {
+            endpoint: proxy,
+            server_name: None,
+            encrypted: false,
+            asked_for: target,
+        };
+        for feature in binding::features(names, workload, &call, &known.around, seen.time) {
+            let target = match &feature {
+                Feature::Through(target) => Some(target),
+                Feature::Blind => None,
+                _ => continue,
+            };
+            let calls = seen.count.max(1);
+            if learning {
+                known.through.learn(proxy, target, calls);
+            } else if let Some(call) = known.through.judge(proxy, target, (seen.time, calls), room)
+            {
+                self.findings.push(Finding {
+                    scope: seen.scope.clone(),
+                    call,
+                    process: seen.process,
+                    time: seen.time,
+                });
+                return;
+            }
+        }
+    }
+
+    /// An operator says which HTTP proxies a workload has.
+    pub fn declare(&mut self, workload: &str, proxies: impl IntoIterator<Item = Endpoint>) {
+        let proxies: BTreeSet<Endpoint> = proxies.into_iter().map(canonical).collect();
+        if let Some(known) = self.workloads.get_mut(workload) {
+            known.around.proxies.clone_from(&proxies);
+        }
+        self.declared.insert(workload.to_owned(), proxies);
+    }
+
     /// These workloads learn their destinations: from now on they can be judged, even if they call
     /// nobody.
     pub fn expect<'a>(&mut self, learning: impl IntoIterator<Item = &'a str>) {
         for workload in learning {
-            if !self.workloads.contains_key(workload) {
-                self.workloads.insert(workload.to_owned(), Known::default());
-            }
+            let Known {
+                around, through, ..
+            } = self.known(workload);
+            through.expect(&around.proxies);
         }
+    }
+
+    fn known(&mut self, workload: &str) -> &mut Known {
+        let declared = self.declared.get(workload);
+        let known = || Known {
+            around: Surroundings {
+                proxies: declared.cloned().unwrap_or_default(),
+                ..Surroundings::default()
+            },
+            ..Known::default()
+        };
+        self.workloads
+            .entry(workload.to_owned())
+            .or_insert_with(known)
     }
 
     /// What was found since the last time.
@@ -229,12 +300,15 @@ impl Calls {
         let full: Vec<String> = full
             .map(|(scope, _)| format!("{} ({})", role_name(scope.role), phase_name(scope.phase)))
             .collect();
-        (!full.is_empty()).then(|| {
-            format!(
+        let mut all = vec![];
+        if !full.is_empty() {
+            all.push(format!(
                 "More than {MAX_LEARNED} endpoints were learned: odd calls are not told of {}.",
                 full.join(", ")
-            )
-        })
+            ));
+        }
+        all.extend(known.through.unwatched(workload, &known.around.proxies));
+        (!all.is_empty()).then(|| all.join(" "))
     }
 
     /// What is known, for the store, a row per workload.
@@ -242,6 +316,7 @@ impl Calls {
         let row = |(workload, known): (&String, &Known)| Row {
             workload: workload.clone(),
             resolvers: known.around.resolvers.iter().copied().collect(),
+            through: known.through.row(),
             scopes: known.scopes.iter().map(ScopeRow::of).collect(),
         };
         self.workloads.iter().map(row).collect()
@@ -252,7 +327,8 @@ impl Calls {
     pub fn restore(&mut self, rows: Vec<Row>) -> Vec<String> {
         let mut useless = vec![];
         for row in rows {
-            let known = self.workloads.entry(row.workload.clone()).or_default();
+            let known = self.known(&row.workload);
+            known.through = Through::from_row(row.through);
             known.around.resolvers = row.resolvers.into_iter().take(MAX_RESOLVERS).collect();
             for one in row.scopes {
                 let (Some(role), Some(phase)) = (role_from(&one.role), phase_from(&one.phase))
@@ -273,7 +349,7 @@ impl Calls {
     }
 
     fn learn_resolver(&mut self, workload: &str, resolver: Endpoint) {
-        let known = self.workloads.entry(workload.to_owned()).or_default();
+        let known = self.known(workload);
         if known.around.resolvers.len() < MAX_RESOLVERS {
             known.around.resolvers.insert(canonical(resolver));
         }
@@ -327,31 +403,10 @@ impl Learned {
         if self.oddities.contains(&key) {
             return None;
         }
-        if let Some(told) = self.told.get_mut(&key) {
-            told.since = told.since.saturating_add(calls);
-            if within(told.time, HOUR, seen.time) {
-                return None;
-            }
-        }
         let adverse = seen.verdict.is_adverse();
-        if !room && !adverse {
-            return None;
-        }
-        if self.told.len() >= MAX_TOLD && !self.told.contains_key(&key) {
-            let oldest = self
-                .told
-                .iter()
-                .min_by_key(|(key, told)| (told.time, **key));
-            if let Some(oldest) = oldest.map(|(key, _)| *key) {
-                self.told.remove(&oldest);
-            }
-        }
-        let now = Told {
-            time: seen.time,
-            since: 0,
-        };
-        let before = self.told.insert(key, now);
-        let count = before.map_or(calls, |told| told.since).max(1);
+        let count = self
+            .told
+            .weigh(key, (seen.time, calls), HOUR, room || adverse)?;
         (!adverse).then_some(count)
     }
 }
@@ -470,6 +525,8 @@ impl<'a> Call<'a> {
             endpoint: self.endpoint,
             what,
             name: self.server_name.map(text::escape),
+            host: None,
+            nearest: vec![],
             count: count.max(1),
             score: None,
         }
@@ -493,7 +550,7 @@ impl ScopeRow {
 
     fn into_learned(self) -> Learned {
         let full = self.endpoints.len() > MAX_LEARNED || self.oddities.len() > MAX_LEARNED;
-        let told = self.told.into_iter().take(MAX_TOLD);
+        let told = self.told.into_iter();
         Learned {
             endpoints: self.endpoints.into_iter().take(MAX_LEARNED).collect(),
             oddities: self.oddities.into_iter().take(MAX_LEARNED).collect(),
@@ -513,13 +570,7 @@ fn insert<T: Ord>(set: &mut BTreeSet<T>, value: T) -> bool {
     true
 }
 
-/// Whether so many nanoseconds have not passed since something was told. A clock that was set back
-/// does not silence it.
-fn within(told: u64, quiet: u64, now: u64) -> bool {
-    (told.saturating_sub(JITTER)..told.saturating_add(quiet)).contains(&now)
-}
-
-fn canonical(endpoint: Endpoint) -> Endpoint {
+pub(super) fn canonical(endpoint: Endpoint) -> Endpoint {
     Endpoint {
         address: endpoint.address.to_canonical(),
         ..endpoint

@@ -3,7 +3,7 @@
 use monitor_common::{class::Phase, event::Verdict};
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::told, *};
 use crate::{
     observation::Lookup,
     testing::{connect, endpoint, scope, seen},
@@ -299,7 +299,7 @@ fn what_is_kept_is_bounded_and_the_least_recently_used_goes() {
         port: 443,
         protocol: 6,
     };
-    let total = 2 * MAX_TOLD as u32;
+    let total = 2 * told::MAX_TOLD as u32;
     for n in 0..total {
         calls.observe(&at(LATER + u64::from(n), flow(to(n), 1)), &names, JUDGED);
     }
@@ -319,7 +319,12 @@ fn what_is_kept_is_bounded_and_the_least_recently_used_goes() {
     assert!(known.scopes[&other].beacons.contains_key(&to(7)));
     assert!(known.scopes[&scope()].beacons.contains_key(&to(total - 1)));
     assert!(!known.scopes[&scope()].beacons.contains_key(&to(0)));
-    assert!(known.scopes.values().all(|s| s.told.len() <= MAX_TOLD));
+    assert!(
+        known
+            .scopes
+            .values()
+            .all(|s| s.told.iter().count() <= told::MAX_TOLD)
+    );
 
     // A scope that learned more than there is room for cannot tell new from old.
     for n in 0..=MAX_LEARNED as u32 {

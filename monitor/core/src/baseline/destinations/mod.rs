@@ -17,6 +17,8 @@ pub mod few;
 pub mod host;
 pub mod open;
 pub mod suffix;
+pub mod through;
+mod told;
 
 #[cfg(test)]
 mod tests;
