@@ -131,7 +131,7 @@ pub fn choices(alert: &Alert) -> Option<[String; 2]> {
 
 /// A word that a shell takes as it is: hostile file names must not become commands when somebody
 /// copies the line.
-fn shell_word(text: &str) -> String {
+pub(super) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@[]%+,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.into()
