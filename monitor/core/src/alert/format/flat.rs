@@ -2,7 +2,7 @@
 //! RFC 5424. The values are harmless text ([`harmless`]) and not yet escaped for any format.
 //!
 //! **Lists** are one value: their items in a row with a separator between, which is written by its
-//! number (`\x20`, `\x2c`, `\x3b`) where it stands in an item. A list without items is no field.
+//! number (`\x2c`, `\x3b`) where it stands in an item. A list without items is no field.
 //!
 //! **Length.** A value that is too long for its key, or a line that is too long for the format, is
 //! cut: the longest values first, between characters and never inside an escape, with `…` where the
@@ -75,7 +75,7 @@ pub fn fields(alert: &Alert) -> Vec<Field> {
     list.items("attack", &alert.attack, ',');
     list.items("atlas", &alert.atlas, ',');
     list.items("owasp", &alert.owasp, ',');
-    list.items("argv", &process.argv, ' ');
+    list.items("argv", &process.argv, ';');
     list.items("ancestors", &process.ancestors, ';');
     list.items("nearest", &alert.nearest, ';');
     let chain: Vec<_> = alert.chain.iter().map(step).collect();
@@ -84,8 +84,8 @@ pub fn fields(alert: &Alert) -> Vec<Field> {
     list.0
 }
 
-/// Milliseconds since the first step, step, class (or `-`), whether it is in the list (or `-`),
-/// subject.
+/// Parted by commas: milliseconds since the first step, step, class (or `-`), whether it is in the
+/// list (or `-`), subject.
 fn step(step: &ChainStep) -> String {
     let known = match step.known {
         Some(true) => "listed",
@@ -99,7 +99,7 @@ fn step(step: &ChainStep) -> String {
         known.into(),
         step.subject.clone(),
     ];
-    joined(&parts, ' ')
+    joined(&parts, ',')
 }
 
 struct List(Vec<Field>);

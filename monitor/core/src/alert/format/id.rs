@@ -3,8 +3,6 @@
 
 use serde::Deserialize;
 
-use crate::text::tokens;
-
 /// The id of the alert that a line holds, in any [`super::Format`]; `None` for a line that is none
 /// of them or was cut short.
 pub fn id_of_line(line: &str) -> Option<String> {
@@ -76,6 +74,5 @@ fn unescaped(value: &str) -> String {
             c => out.push(c),
         }
     }
-    debug_assert!(tokens(&out).count() <= value.len());
     out
 }

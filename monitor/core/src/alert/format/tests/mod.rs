@@ -1,1 +1,10 @@
-//! tests
+//! Tests of formats. What each format says is read back with readers that know nothing of the
+//! writers ([`parsers`]), and with those of others: `serde_json`, a JSON schema validator and
+//! Vector's syslog parser.
+
+mod examples;
+mod hostile;
+mod page;
+mod parsers;
+mod schema;
+mod words;
