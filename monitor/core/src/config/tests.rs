@@ -27,6 +27,7 @@ level = "info"
 format = "human"
 [alerts]
 file = "/var/lib/slmguard/alerts.jsonl"
+format = "ocsf"
 [kernel]
 tier = "auto"
 disable_hooks = ["lsm_file_open"]

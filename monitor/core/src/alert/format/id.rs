@@ -4,27 +4,29 @@
 use serde::Deserialize;
 
 /// The id of the alert that a line holds, in any [`super::Format`]; `None` for a line that is none
-/// of them or was cut short.
+/// of them, or was cut short before its last field (of JSON: anywhere). The last field only repeats.
 pub fn id_of_line(line: &str) -> Option<String> {
     if line.starts_with('{') {
         return of_json(line);
     }
     if line.starts_with("CEF:0|") {
-        let (_, fields) = after_pipes(line, 7)?;
+        // An equals sign that is not escaped belongs to a key.
+        let (whole, _) = line.rsplit_once(" msg=")?;
+        let (_, fields) = after_pipes(whole, 7)?;
         let value = fields.strip_prefix("externalId=")?;
         // The next field begins after a space; values never begin or end with one.
-        return value.split_once(' ').map(|(id, _)| unescaped(id));
+        return value.split(" slmguardTime=").next().map(unescaped);
     }
     if line.starts_with("LEEF:2.0|") {
-        let (_, fields) = after_pipes(line, 6)?;
+        let (whole, _) = line.rsplit_once("\tmsg=")?;
+        let (_, fields) = after_pipes(whole, 6)?;
         let value = fields.strip_prefix("alertId=")?;
-        return value
-            .split_once('\t')
-            .map(|(id, _)| id.replace("\\x3d", "="));
+        return value.split('\t').next().map(|id| id.replace("\\x3d", "="));
     }
-    let (_, data) = line
-        .split_once("[slmguard@32473 id=\"")
-        .filter(|_| line.starts_with('<'))?;
+    // The mark before the text occurs once.
+    let (whole, _) = line.split_once("\"] \u{feff}")?;
+    let whole = whole.strip_prefix('<')?;
+    let (_, data) = whole.split_once("[slmguard@32473 id=\"")?;
     // A quotation mark of the value's own has a backslash before it, and so has a backslash.
     let mut id = String::new();
     let mut rest = data.chars();

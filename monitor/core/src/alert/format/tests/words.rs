@@ -33,13 +33,19 @@ fn a_line_of_any_format_tells_its_alert() {
 }
 
 #[test]
-fn a_line_that_was_cut_short_tells_no_other_alert() {
+fn a_line_that_was_cut_short_is_not_there() {
     let alert = examples::shown();
     for format in Format::ALL {
         let line = format.render(&alert);
-        for length in (0..line.len()).filter(|n| line.is_char_boundary(*n)) {
-            let found = id_of_line(&line[..length]);
-            assert!(found.is_none_or(|id| id == alert.id), "{}", &line[..length]);
+        // Where what only repeats begins.
+        let end = match format {
+            Format::Json | Format::Ocsf | Format::Ecs => line.len(),
+            Format::Cef => line.rfind(" msg=").unwrap(),
+            Format::Leef => line.rfind("\tmsg=").unwrap(),
+            Format::Rfc5424 => line.rfind('\u{feff}').unwrap(),
+        };
+        for length in (0..end).filter(|n| line.is_char_boundary(*n)) {
+            assert_eq!(id_of_line(&line[..length]), None, "{}", &line[..length]);
         }
     }
 }
