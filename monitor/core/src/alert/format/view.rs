@@ -175,11 +175,15 @@ impl Alert {
         known.map_or("other", |(kind, _)| kind)
     }
 
-    /// What sort of thing happened and what became of it, in fixed words.
-    pub(super) fn title(&self) -> String {
+    /// What sort of thing happened, in fixed words.
+    pub(super) fn sort(&self) -> &'static str {
         let known = KINDS.iter().find(|(kind, _)| *kind == self.kind);
-        let name = known.map_or("Alert", |(_, name)| name);
-        format!("{name}: {}", self.effect().words())
+        known.map_or("Alert", |(_, name)| name)
+    }
+
+    /// The same and what became of it, in fixed words.
+    pub(super) fn title(&self) -> String {
+        format!("{}: {}", self.sort(), self.effect().words())
     }
 
     /// What happened, in one line for people.
@@ -217,7 +221,7 @@ impl Alert {
 }
 
 impl Severity {
-    /// The severities with what other systems call them: OCSF's `severity_id`, ten degrees as CEF
+    /// What other systems call it: OCSF's `severity_id`, ten degrees as CEF
     /// and LEEF have them, a hundred as Elastic has them, and syslog's code (RFC 5424, 6.2.1).
     pub(super) const fn degrees(self) -> Degrees {
         let (ocsf, caption, ten, hundred, syslog) = match self {

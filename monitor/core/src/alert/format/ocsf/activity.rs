@@ -1,7 +1,7 @@
 //! What the kernel reported, whether anybody is alerted or not: Network Activity (4001), File System
 //! Activity (1001) and Process Activity (1007).
 
-use monitor_common::event::{Verdict, change::Action};
+use monitor_common::event::change::Action;
 use serde::Serialize;
 
 use super::{
@@ -134,7 +134,7 @@ impl Activity {
 /// The event that an observation is; `None` where no class fits: phases, look-ups, facilities, and
 /// what was worked out rather than seen (those become alerts).
 pub fn activity(seen: &Observation, context: &AlertContext) -> Option<Activity> {
-    let (activity_id, activity_name, content) = content(seen.fact.inner(), seen, context)?;
+    let (activity_id, activity_name, content) = content(seen.fact.inner(), context)?;
     let (class_uid, class_name) = content.class();
     let network = class_uid == 4001;
     let held_off = prevented(seen);
@@ -192,11 +192,7 @@ pub fn activity(seen: &Observation, context: &AlertContext) -> Option<Activity> 
 }
 
 /// Number and name of the activity, and what it is about.
-fn content(
-    fact: &Fact,
-    seen: &Observation,
-    context: &AlertContext,
-) -> Option<(u32, &'static str, Content)> {
+fn content(fact: &Fact, context: &AlertContext) -> Option<(u32, &'static str, Content)> {
     let outbound = |place: &Place| network(Some(endpoint(place)), None, Direction::Outbound, place);
     Some(match fact {
         Fact::Connect(place) => (1, "Open", outbound(place)),
@@ -284,9 +280,9 @@ fn content(
             let process = parts::process(&context.process);
             (2, "Terminate", launch(process, None, Some(*status)))
         }
-        // Looked through above.
-        Fact::Found(inner) => return content(inner, seen, context),
-        Fact::Phase { .. }
+        // What was found is looked through before.
+        Fact::Found(_)
+        | Fact::Phase { .. }
         | Fact::Query(_)
         | Fact::Answer { .. }
         | Fact::Facility { .. }
@@ -370,7 +366,7 @@ fn own(seen: &Observation, context: &AlertContext, held_off: bool) -> Own {
         subject: seen.subject(),
         name: None,
         access: access(&seen.fact).map(str::to_owned),
-        verdict: verdict(seen.verdict),
+        verdict: verdict_name(seen.verdict).into(),
         prevented: held_off,
         tier: context.tier.clone(),
         hook: hook_name(seen.hook).into(),
@@ -384,8 +380,4 @@ fn own(seen: &Observation, context: &AlertContext, held_off: bool) -> Own {
         last_seen: None,
         detail: seen.fact.detail().map(Detail),
     }
-}
-
-fn verdict(verdict: Verdict) -> String {
-    verdict_name(verdict).into()
 }

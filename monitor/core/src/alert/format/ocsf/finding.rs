@@ -121,7 +121,7 @@ fn info(alert: &Alert, attacks: Vec<Attack>) -> FindingInfo {
         types: vec![alert.kind.clone()],
         analytic: Analytic {
             uid: format!("{PRODUCT}.{}", alert.fixed_kind()),
-            name: alert.title().split(':').next().unwrap_or_default().into(),
+            name: alert.sort().into(),
             type_id,
             r#type: word,
             version: PRODUCT_VERSION,

@@ -116,6 +116,7 @@ pub fn facts() -> Vec<Fact> {
         connect("[2001:db8::66]:443/tcp"),
         Fact::Send(endpoint("198.51.100.9:53/udp")),
         Fact::Listen(endpoint("0.0.0.0:8080/tcp")),
+        Fact::Listen(endpoint("[::]:8080/tcp")),
         Fact::Accept {
             peer: endpoint("10.0.0.7:50123/tcp"),
             local: endpoint("10.0.0.1:8080/tcp"),

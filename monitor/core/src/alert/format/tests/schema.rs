@@ -1,9 +1,10 @@
 //! Every event is what its schema demands: OCSF's JSON schemas and captions, ECS's list of fields.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use jsonschema::Validator;
 use monitor_common::event::Verdict;
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -11,12 +12,16 @@ use super::{
         Format,
         ocsf::{Finding, Stage, activity},
     },
+    any::any_alert,
     examples,
 };
 use crate::testing::seen;
 
 const OCSF: &str = include_str!("../../../../vendored/ocsf.json");
 const ECS: &str = include_str!("../../../../vendored/ecs.tsv");
+
+/// Made once: the schema is large.
+static SCHEMA: LazyLock<(BTreeMap<String, Validator>, Value)> = LazyLock::new(ocsf);
 
 /// A validator for each class, and the captions.
 fn ocsf() -> (BTreeMap<String, Validator>, Value) {
@@ -34,7 +39,8 @@ fn ocsf() -> (BTreeMap<String, Validator>, Value) {
 
 /// Whether an event is valid, and its words are those of its numbers.
 #[track_caller]
-fn is_valid((validators, captions): &(BTreeMap<String, Validator>, Value), line: &str) {
+fn is_valid(line: &str) {
+    let (validators, captions) = &*SCHEMA;
     let event: Value = serde_json::from_str(line).unwrap();
     let class = event["class_uid"].to_string();
     let errors: Vec<String> = validators[&class]
@@ -72,19 +78,17 @@ fn is_valid((validators, captions): &(BTreeMap<String, Validator>, Value), line:
 
 #[test]
 fn every_alert_is_a_valid_finding_at_every_stage() {
-    let schema = ocsf();
     for alert in examples::alerts() {
-        is_valid(&schema, &Format::Ocsf.render(&alert));
+        is_valid(&Format::Ocsf.render(&alert));
         for stage in [Stage::Create, Stage::Update, Stage::Close] {
             let finding = Finding::at(&alert, stage);
-            is_valid(&schema, &serde_json::to_string(&finding).unwrap());
+            is_valid(&serde_json::to_string(&finding).unwrap());
         }
     }
 }
 
 #[test]
 fn every_observation_is_a_valid_activity_or_none() {
-    let schema = ocsf();
     let mut classes = BTreeMap::new();
     for fact in examples::facts() {
         let kind = fact.kind();
@@ -97,7 +101,7 @@ fn every_observation_is_a_valid_activity_or_none() {
         ] {
             let found = activity(&seen(fact.clone(), verdict), &examples::context());
             if let Some(event) = &found {
-                is_valid(&schema, &event.to_json_line());
+                is_valid(&event.to_json_line());
                 let stopped = event.action_id == 2;
                 let claims =
                     verdict == Verdict::Blocked || (verdict, kind) == (Verdict::Killed, "exec");
@@ -132,7 +136,7 @@ fn every_observation_is_a_valid_activity_or_none() {
 
 #[test]
 fn the_validator_finds_what_is_wrong() {
-    let (validators, _) = ocsf();
+    let (validators, _) = &*SCHEMA;
     let good: Value = serde_json::from_str(&Format::Ocsf.render(&examples::shown())).unwrap();
     let wrong = |change: fn(&mut Map<String, Value>)| {
         let mut event = good.clone();
@@ -164,6 +168,14 @@ fn the_same_thing_told_again_updates_its_finding() {
     let mut other = examples::shown();
     other.subject = "203.0.113.67:443/tcp".into();
     assert_ne!(Finding::of(&other).finding_info.uid, first.finding_info.uid);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn every_alert_that_there_could_be_is_a_valid_finding(alert in any_alert()) {
+        is_valid(&Format::Ocsf.render(&alert));
+    }
 }
 
 /// Fields by name: type, whether there may be several, allowed values.
