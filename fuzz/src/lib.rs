@@ -1,6 +1,10 @@
 //! What the fuzz targets share: a table of classes, and what has to hold for every text that is
 //! shown to anybody.
 
+/// Readers of the formats of alerts, which the unit tests read them with as well.
+#[path = "../../monitor/core/src/alert/format/tests/parsers.rs"]
+pub mod parsers;
+
 use monitor_common::class::{ClassId, Phase};
 use slmguard_core::{
     decode::ClassNames,

@@ -9,6 +9,7 @@ mod bless;
 mod build;
 mod demo;
 mod eval;
+mod formats;
 mod fuzz;
 mod kernels;
 mod paths;
@@ -48,6 +49,7 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Eval(eval::Eval),
+    Formats(formats::Formats),
     Soak(soak::Soak),
     Test(test::Test),
     Servers(servers::Servers),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Formats(args) => formats::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Servers(args) => servers::run(&args).map(|()| ExitCode::SUCCESS),

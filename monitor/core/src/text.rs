@@ -7,7 +7,7 @@
 //! asterisk or a brace that really is in a file's name is written `\\x2a`, `\\x7b`, `\\x7d`
 //! ([`escape_component`]), so that no file can be called like a wildcard.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 /// Escapes bytes so that they can stand in any line of text: printable characters stay as they
 /// are; control characters, invalid UTF-8, bidirectional overrides, other invisible format
@@ -29,6 +29,39 @@ pub fn escape(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+/// Text that is as [`escape`] makes it: unchanged where it is so already, escaped as a whole where it
+/// is not (a control character in it, or a backslash that begins no escape). Formats for other
+/// systems begin with this, so that text that somebody forgot to escape does no harm there either;
+/// the bytes come back with [`unescape`].
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let escaped = tokens(text).all(|token| match token.as_bytes() {
+        [b'\\'] => false,
+        [b'\\', ..] => true,
+        _ => !token.chars().any(is_hostile),
+    });
+    if escaped {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(escape(text.as_bytes()))
+    }
+}
+
+/// The smallest parts that escaped text can be cut into without changing what the rest says: a
+/// character or a whole escape. A backslash that begins none stands alone.
+pub fn tokens(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let length = match first {
+            '\\' => escape_at(&rest[1..]).map_or(1, |(_, used)| used + 1),
+            c => c.len_utf8(),
+        };
+        let (token, tail) = rest.split_at(length);
+        rest = tail;
+        Some(token)
+    })
 }
 
 /// A number of bytes for people: `999 B`, `1.2 MB` (powers of ten).
@@ -57,30 +90,28 @@ pub fn unescape(text: &str) -> Vec<u8> {
     while let Some(at) = rest.find('\\') {
         out.extend_from_slice(&rest.as_bytes()[..at]);
         let tail = &rest[at + 1..];
-        let (bytes, used): (Vec<u8>, usize) = if tail.starts_with('\\') {
-            (vec![b'\\'], 1)
-        } else if let Some(b) = tail
-            .strip_prefix('x')
-            .and_then(|h| h.get(..2))
-            .and_then(|h| u8::from_str_radix(h, 16).ok())
-        {
-            (vec![b], 3)
-        } else if let Some((c, len)) = tail.strip_prefix("u{").and_then(|t| {
-            let end = t.find('}')?;
-            Some((
-                char::from_u32(u32::from_str_radix(&t[..end], 16).ok()?)?,
-                end + 3,
-            ))
-        }) {
-            (c.to_string().into_bytes(), len)
-        } else {
-            (vec![b'\\'], 0)
-        };
+        // A backslash that begins no escape stands for itself.
+        let (bytes, used) = escape_at(tail).unwrap_or((vec![b'\\'], 0));
         out.extend(bytes);
         rest = &tail[used..];
     }
     out.extend_from_slice(rest.as_bytes());
     out
+}
+
+/// What the escape stands for that begins with a backslash right before this text, and how many bytes
+/// of the text belong to it.
+fn escape_at(tail: &str) -> Option<(Vec<u8>, usize)> {
+    if tail.starts_with('\\') {
+        return Some((vec![b'\\'], 1));
+    }
+    if let Some(digits) = tail.strip_prefix('x').and_then(|rest| rest.get(..2)) {
+        return Some((vec![u8::from_str_radix(digits, 16).ok()?], 3));
+    }
+    let rest = tail.strip_prefix("u{")?;
+    let end = rest.find('}')?;
+    let c = char::from_u32(u32::from_str_radix(&rest[..end], 16).ok()?)?;
+    Some((c.to_string().into_bytes(), end + 3))
 }
 
 /// [`escape`] for a component of a path: an asterisk becomes `\x2a` and braces `\x7b` and `\x7d`,
@@ -176,6 +207,23 @@ mod tests {
         #[test]
         fn escaped_text_has_no_hostile_character(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             prop_assert!(!escape(&bytes).chars().any(is_hostile));
+        }
+        #[test]
+        fn any_text_is_made_harmless_and_comes_back(text in "(\\\\|\\PC|.|x41|u\\{a\\}){0,32}") {
+            let safe = harmless(&text);
+            prop_assert!(!safe.chars().any(is_hostile));
+            prop_assert_eq!(&harmless(&safe), &safe);
+            prop_assert_eq!(tokens(&safe).collect::<String>(), safe.as_ref());
+            // Text that was changed was not escaped: it is what its bytes say.
+            let meant = if safe == text { unescape(&text) } else { text.clone().into_bytes() };
+            prop_assert_eq!(unescape(&safe), meant);
+        }
+        #[test]
+        fn escaped_text_is_harmless_already(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let text = escape(&bytes);
+            prop_assert_eq!(harmless(&text), text.as_str());
+            let text = escape_component(&bytes);
+            prop_assert_eq!(harmless(&text), text.as_str());
         }
         #[test]
         fn unescape_takes_any_text(text in ".{0,64}") {

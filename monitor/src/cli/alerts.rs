@@ -1,22 +1,44 @@
 //! `slmguard alerts`
 
-use slmguard_core::alert::{Alert, Severity};
+use clap::Args;
+use slmguard_core::alert::{Alert, Format};
 
 use super::{Global, Stream, lines, out};
 use crate::exit::{Exit, Failure};
 
-pub(super) fn run(global: &Global, stream: &Stream) -> Result<Exit, Failure> {
-    lines::run(global, stream, "alerts", describe)
+/// What to show, and how.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Alerts to show.
+    #[command(flatten)]
+    stream: Stream,
+    /// Print each in this format: json, ocsf, ecs, cef, leef, rfc5424.
+    #[arg(
+        long = "format",
+        id = "alert-format",
+        value_name = "FORMAT",
+        conflicts_with = "json"
+    )]
+    shape: Option<Format>,
+}
+
+pub(super) fn run(global: &Global, options: &Options) -> Result<Exit, Failure> {
+    let stream = &options.stream;
+    let Some(format) = options.shape else {
+        return lines::run(global, stream, "alerts", out::line, describe);
+    };
+    // Whoever reads a format gets nothing else on standard output.
+    let aside = |text: &str| {
+        eprintln!("{text}");
+        Ok(())
+    };
+    lines::run(global, stream, "alerts", aside, |alert: &Alert| {
+        vec![format.render(alert)]
+    })
 }
 
 pub(super) fn describe(alert: &Alert) -> Vec<String> {
-    let severity = match alert.severity {
-        Severity::Info => "info",
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-        Severity::Critical => "critical",
-    };
+    let severity = alert.severity.word();
     let access = alert
         .access
         .as_deref()

@@ -24,7 +24,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Result<Exit, Failure> {
         return record::run(global, file, &options.record);
     }
     let stream = &options.stream;
-    lines::run(global, stream, "events", |event: &Event| {
+    lines::run(global, stream, "events", out::line, |event: &Event| {
         vec![describe(event)]
     })
 }

@@ -6,11 +6,12 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{Global, Stream, in_url, out};
 use crate::exit::{Exit, Failure};
 
-/// Asks for the lines of `/v1/{what}` and prints each.
+/// Asks for the lines of `/v1/{what}` and prints each; `aside` prints what is not one of them.
 pub(super) fn run<T: DeserializeOwned>(
     global: &Global,
     stream: &Stream,
     what: &str,
+    aside: impl Fn(&str) -> Result<(), Failure>,
     describe: impl Fn(&T) -> Vec<String>,
 ) -> Result<Exit, Failure> {
     let path = path(what, stream)?;
@@ -24,7 +25,7 @@ pub(super) fn run<T: DeserializeOwned>(
         }
         if let Ok(Lost { lost }) = serde_json::from_str(line) {
             let lines = out::count(lost, "line", "lines");
-            return out::line(&format!(
+            return aside(&format!(
                 "… {lines} lost: they came faster than they were read …"
             ));
         }

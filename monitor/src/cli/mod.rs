@@ -115,7 +115,7 @@ pub enum Command {
     /// Show what workloads did, as the kernel reported it.
     Events(events::Options),
     /// Show alerts.
-    Alerts(Stream),
+    Alerts(alerts::Options),
     /// Explain an alert: what happened, what is known instead, who did it, what to do.
     Explain(explain::Options),
     /// Decide a recording again, without a kernel, a daemon or privileges.
@@ -155,7 +155,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Workloads(options) => workloads::run(&global, &options),
         Command::Events(options) => events::run(&global, &options),
         Command::Replay(options) => replay::run(&options),
-        Command::Alerts(stream) => alerts::run(&global, &stream),
+        Command::Alerts(options) => alerts::run(&global, &options),
         Command::Explain(options) => explain::run(&global, &options),
         Command::Baseline(command) => baseline::run(&global, &command),
         Command::Mode(options) => mode::run(&global, &options),

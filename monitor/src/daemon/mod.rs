@@ -41,7 +41,7 @@ mod waiting;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use monitor_common::hash::HashKey;
-use slmguard_core::config::Config;
+use slmguard_core::config::{Config, alerts_file};
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
@@ -96,11 +96,7 @@ pub fn run(config: Config, options: Options) -> Result<(), Failure> {
     let kernel = guard::Shared::new(kernel);
 
     let pin_dir = config.pin_dir.clone();
-    let file = config
-        .alerts
-        .file
-        .clone()
-        .unwrap_or_else(|| config.state_dir.join("alerts.jsonl"));
+    let file = JsonLines::new(alerts_file(&config), config.alerts.format);
     let cgroups = Cgroups::discover();
     let started = start_engine(config, store, &kernel, key, &metrics, &cgroups);
     let engine = started.inspect_err(|_| kernel.lock().abandon())?;
@@ -118,7 +114,7 @@ pub fn run(config: Config, options: Options) -> Result<(), Failure> {
     }
     // A start that took long, on a slow machine, is no pipeline that stands still.
     engine.beat();
-    let threads = Threads::start(&engine, rings, unread, cgroups, JsonLines::new(file))
+    let threads = Threads::start(&engine, rings, unread, cgroups, file)
         .map_err(|e| Failure::new(Exit::Failure, format!("cannot start threads: {e}")))?;
 
     let served = runtime.block_on(serve(&engine, socket, metrics));

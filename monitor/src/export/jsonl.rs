@@ -1,4 +1,4 @@
-//! The JSON-lines file: one alert per line, for whoever follows the file.
+//! The alert file: one alert per line in the configured format, for whoever follows the file.
 //!
 //! Delivery is at least once: the lines are on disk (`fdatasync`) before the outbox is told, and
 //! what it was not told comes again. After a crash between the two, the end of the file says which
@@ -6,11 +6,17 @@
 //! cut short is ended, never continued.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+};
+
+use slmguard_core::alert::{
+    Alert,
+    format::{Format, id_of_line},
 };
 
 use crate::store::{Pending, Store, StoreError};
@@ -42,18 +48,21 @@ pub enum SinkError {
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
+    format: Format,
     file: Option<File>,
     /// Ids that were found at the end of the file.
     present: HashSet<String>,
 }
 
 impl JsonLines {
-    /// A sink that writes to this file; it is opened when there is something to write.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    /// A sink that writes to this file in this format; it is opened when there is something to
+    /// write.
+    pub fn new(path: impl Into<PathBuf>, format: Format) -> Self {
         let path = path.into();
         let present = ids_at_end(&path).unwrap_or_default();
         Self {
             path,
+            format,
             file: None,
             present,
         }
@@ -79,7 +88,7 @@ impl JsonLines {
     fn append(&mut self, alerts: &[Pending]) -> io::Result<()> {
         let mut text = String::new();
         for alert in alerts.iter().filter(|a| !self.present.contains(&a.id)) {
-            text.push_str(&alert.body);
+            text.push_str(&line(alert, self.format));
             text.push('\n');
         }
         // A file that was rotated away is opened anew under its name.
@@ -100,6 +109,22 @@ impl JsonLines {
             self.present.clear();
         }
         result
+    }
+}
+
+/// A stored alert in a format. One that this version cannot read, of a newer one, goes as it is
+/// stored: that is one line as well, and better than none.
+fn line(alert: &Pending, format: Format) -> Cow<'_, str> {
+    if format == Format::Json {
+        return Cow::Borrowed(&alert.body);
+    }
+    match Alert::from_json_line(&alert.body) {
+        Ok(read) => Cow::Owned(format.render(&read)),
+        Err(e) => {
+            let id = slmguard_core::text::escape(alert.id.as_bytes());
+            tracing::warn!("alert {id} is written as it is stored, not as {format}: {e}");
+            Cow::Borrowed(&alert.body)
+        }
     }
 }
 
@@ -140,20 +165,20 @@ fn is_still_there(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Ids in the whole lines at the end of the file.
+/// Ids in the whole lines at the end of the file, whatever format each is in.
 fn ids_at_end(path: &Path) -> io::Result<HashSet<String>> {
-    #[derive(serde::Deserialize)]
-    struct Id {
-        id: String,
-    }
     let mut file = File::open(path)?;
     let length = file.seek(SeekFrom::End(0))?;
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let start = length.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(start))?;
     let mut bytes = vec![];
     file.take(TAIL).read_to_end(&mut bytes)?;
-    let lines = bytes.split(|b| *b == b'\n');
-    Ok(lines
-        .filter_map(|l| Some(serde_json::from_slice::<Id>(l).ok()?.id))
+    let mut lines: Vec<_> = bytes.split(|b| *b == b'\n').collect();
+    // What has no end yet was cut short; what has no beginning could be anything.
+    lines.pop();
+    let whole = lines.into_iter().skip(usize::from(start > 0));
+    Ok(whole
+        .filter_map(|line| id_of_line(std::str::from_utf8(line).ok()?))
         .collect())
 }
 
@@ -193,7 +218,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("alerts.jsonl");
         let store = store(dir.path(), 0..1200);
-        let mut sink = JsonLines::new(&path);
+        let mut sink = JsonLines::new(&path, Format::Json);
         assert_eq!(sink.deliver(&store).unwrap(), 1200);
         assert_eq!(sink.deliver(&store).unwrap(), 0);
         add(&store, 1200..1201);
@@ -212,7 +237,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("later/alerts.jsonl");
         let store = store(dir.path(), 0..3);
-        let mut sink = JsonLines::new(&path);
+        let mut sink = JsonLines::new(&path, Format::Json);
         let error = sink.deliver(&store).unwrap_err().to_string();
         assert!(error.contains("later/alerts.jsonl"), "{error}");
         assert_eq!(store.backlog(SINK).unwrap(), 3);
@@ -227,7 +252,7 @@ mod tests {
         let path = dir.path().join("alerts.jsonl");
         let store = store(dir.path(), 0..3);
         fs::write(&path, "{\"id\":\"a0\"}\n{\"id\":\"a1\"}\n").unwrap();
-        JsonLines::new(&path).deliver(&store).unwrap();
+        JsonLines::new(&path, Format::Json).deliver(&store).unwrap();
         assert_eq!(
             lines(&path),
             ["{\"id\":\"a0\"}", "{\"id\":\"a1\"}", "{\"id\":\"a2\"}"]
@@ -240,7 +265,7 @@ mod tests {
         let path = dir.path().join("alerts.jsonl");
         let store = store(dir.path(), 0..1);
         fs::write(&path, "{\"id\":\"a0\"").unwrap();
-        JsonLines::new(&path).deliver(&store).unwrap();
+        JsonLines::new(&path, Format::Json).deliver(&store).unwrap();
         assert_eq!(lines(&path), ["{\"id\":\"a0\"", "{\"id\":\"a0\"}"]);
     }
 
@@ -249,11 +274,69 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("alerts.jsonl");
         let store = store(dir.path(), 0..1);
-        let mut sink = JsonLines::new(&path);
+        let mut sink = JsonLines::new(&path, Format::Json);
         sink.deliver(&store).unwrap();
         fs::rename(&path, dir.path().join("alerts.1")).unwrap();
         add(&store, 1..2);
         sink.deliver(&store).unwrap();
         assert_eq!(lines(&path), ["{\"id\":\"a1\"}"]);
+    }
+
+    /// An alert of the daemon's, by number.
+    fn stored(number: u32) -> StoredAlert {
+        let id = format!("0190a5b4-7c3d-7e21-9f00-{number:012}");
+        let line = include_str!("../../core/src/alert/golden/connect_blocked.json");
+        let body = line
+            .trim_end()
+            .replacen("\"id\":\"01\"", &format!("\"id\":\"{id}\""), 1);
+        StoredAlert {
+            id,
+            workload: "assistant".into(),
+            body,
+        }
+    }
+
+    #[test]
+    fn in_every_format_a_crash_writes_nothing_twice_and_loses_nothing() {
+        for format in Format::ALL {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("alerts");
+            let store = store(dir.path(), 0..0);
+            let alerts: Vec<_> = (0..4).map(stored).collect();
+            store.add_alerts(&alerts).unwrap();
+            let whole: Vec<String> = alerts
+                .iter()
+                .map(|alert| format.render(&Alert::from_json_line(&alert.body).unwrap()))
+                .collect();
+            // Two were written, a third in part, and none was acknowledged.
+            let (part, _) = whole[2].split_at(whole[2].len() / 2);
+            fs::write(&path, format!("{}\n{}\n{part}", whole[0], whole[1])).unwrap();
+            assert_eq!(JsonLines::new(&path, format).deliver(&store).unwrap(), 4);
+            let expected = [&whole[0], &whole[1], part, &whole[2], &whole[3]];
+            assert_eq!(lines(&path), expected, "{format}");
+        }
+    }
+
+    #[test]
+    fn what_another_format_wrote_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts");
+        let store = store(dir.path(), 0..0);
+        store.add_alerts(&[stored(0), stored(1)]).unwrap();
+        let first = Alert::from_json_line(&stored(0).body).unwrap();
+        fs::write(&path, Format::Cef.render(&first) + "\n").unwrap();
+        JsonLines::new(&path, Format::Ocsf).deliver(&store).unwrap();
+        let written = lines(&path);
+        assert_eq!(written.len(), 2);
+        assert!(written[0].starts_with("CEF:0|") && written[1].starts_with('{'));
+    }
+
+    #[test]
+    fn an_alert_that_cannot_be_read_goes_as_it_is_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts");
+        let store = store(dir.path(), 0..1);
+        JsonLines::new(&path, Format::Cef).deliver(&store).unwrap();
+        assert_eq!(lines(&path), ["{\"id\":\"a0\"}"]);
     }
 }

@@ -11,7 +11,7 @@ const INDENT: &str = "  ";
 /// The page, line by line. All of it is harmless text, because everything in an alert is.
 pub fn explain(alert: &Alert) -> Vec<String> {
     let mut page = Page::default();
-    page.heading(&format!("{} — {}", headline(alert), severity(alert)));
+    page.heading(&format!("{} — {}", headline(alert), alert.severity.word()));
     page.line(&alert.time);
     page.line(&format!("alert {} on host {}", alert.id, alert.host));
 
@@ -140,17 +140,6 @@ fn headline(alert: &Alert) -> String {
         "{}: {} {}: {end}",
         alert.workload, alert.kind, alert.subject
     )
-}
-
-fn severity(alert: &Alert) -> &'static str {
-    use super::Severity::{Critical, High, Info, Low, Medium};
-    match alert.severity {
-        Info => "info",
-        Low => "low",
-        Medium => "medium",
-        High => "high",
-        Critical => "critical",
-    }
 }
 
 #[derive(Default)]

@@ -1,13 +1,16 @@
 //! Alert: the value every sink sends, and its formats. A format is a projection of [`Alert`];
 //! none of them can say what the value does not.
 
+pub mod catalogue;
 mod explain;
+pub mod format;
 mod json;
 mod mapping;
 #[cfg(test)]
 mod tests;
 
 pub use explain::{choices, explain};
+pub use format::Format;
 pub use mapping::{Mapping, mapping};
 use mapping::{NOTHING, TRIFECTA};
 use monitor_common::{

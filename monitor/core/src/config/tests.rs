@@ -27,6 +27,7 @@ level = "info"
 format = "human"
 [alerts]
 file = "/var/lib/slmguard/alerts.jsonl"
+format = "ocsf"
 [kernel]
 tier = "auto"
 disable_hooks = ["lsm_file_open"]
@@ -300,6 +301,19 @@ fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect()
+}
+
+#[test]
+fn a_format_that_there_is_not_is_told_with_those_that_there_are() {
+    let error = toml::from_str::<Config>("[alerts]\nformat = \"xml\"\n").unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("`xml` is not a format; write one of json, ocsf, ecs, cef, leef, rfc5424"),
+        "{text}"
+    );
+    let config: Config = toml::from_str("[alerts]\nformat = \"leef\"\n").unwrap();
+    assert_eq!(config.alerts.format, crate::alert::Format::Leef);
+    assert_eq!(Config::default().alerts.format, crate::alert::Format::Json);
 }
 
 #[test]

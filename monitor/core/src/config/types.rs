@@ -5,7 +5,10 @@ use std::{ops::RangeInclusive, path::PathBuf};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::{baseline::volume::ledger::Settings, decide::evidence::budget::PER_DAY, text::escape};
+use crate::{
+    alert::Format, baseline::volume::ledger::Settings, decide::evidence::budget::PER_DAY,
+    text::escape,
+};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -56,8 +59,10 @@ pub struct Log {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
-    /// JSON-lines file; default `alerts.jsonl` in the state directory.
+    /// File with an alert a line; default `alerts.jsonl` in the state directory.
     pub file: Option<PathBuf>,
+    /// What a line of the file is.
+    pub format: Format,
     /// New alerts per workload and day about what is only told ([`PER_DAY`] unless given); 0 sums
     /// all of them up.
     pub new_per_day: u32,
@@ -70,6 +75,7 @@ impl Default for Alerts {
     fn default() -> Self {
         Self {
             file: None,
+            format: Format::default(),
             new_per_day: PER_DAY,
             odd_per_day: 1.0,
         }

@@ -82,7 +82,12 @@ fn alerts_reach_the_file_through_the_pipeline_and_the_sink() {
     drop(sender);
     pipeline.join().unwrap();
     let file = dir.path().join("alerts.jsonl");
-    assert_eq!(JsonLines::new(&file).deliver(&engine.store).unwrap(), 3);
+    assert_eq!(
+        JsonLines::new(&file, slmguard_core::alert::Format::Json)
+            .deliver(&engine.store)
+            .unwrap(),
+        3
+    );
     let text = std::fs::read_to_string(&file).unwrap();
     assert_eq!(text.lines().count(), 3);
     assert!(
