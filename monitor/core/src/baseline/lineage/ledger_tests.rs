@@ -126,7 +126,7 @@ fn replicas_that_run_add_what_enough_of_them_saw_until_the_next_shape() {
     let later = START + 9 * DAY;
     let added = lineages.tend("assistant", Some(&running), later);
     let expected = (Role::Agent, Phase::Serve, READS, "/srv/new".into());
-    assert_eq!(added, [expected.clone()]);
+    assert_eq!(added, std::slice::from_ref(&expected));
     assert_eq!(lineages.word(&scope(), READS, "/srv/new"), Some("added"));
     let change = identify(&mut lineages, "a", "-v", later + DAY).unwrap();
     assert_eq!(change.dropped, [expected], "it has to be seen anew");

@@ -269,7 +269,7 @@ mod tests {
     fn everyday(n: u64) -> Vec<(u8, u64)> {
         let vary = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         let mut calls = vec![(1, 300 + vary % 200), (2, 900 + vary % 700)];
-        if vary % 3 == 0 {
+        if vary.is_multiple_of(3) {
             calls.push((2, 500 + vary % 900));
         }
         calls.push((3, 4_000 + vary % 3_000));
