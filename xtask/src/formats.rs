@@ -32,7 +32,10 @@ pub fn run(_: &Formats) -> Result<ExitCode> {
         .split_once("PAGE BEGINS\n")
         .and_then(|(_, rest)| rest.rsplit_once("PAGE ENDS"));
     let Some((page, _)) = page else {
-        bail!("no page was made: {}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "no page was made: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     let file = paths::root().join("docs/formats.md");
     fs::write(&file, page).with_context(|| format!("writing {}", file.display()))?;
