@@ -69,6 +69,8 @@ fn a_new_host_behind_a_proxy_becomes_an_alert_that_says_what_can_be_done() {
     asked(&engine, "evil.example:443", now + HOUR + 1);
     let alerts = told(&engine);
     assert_eq!(alerts.len(), 1, "{alerts:?}");
+    asked(&engine, "other.example:443", now + HOUR);
+    assert_eq!(told(&engine).len(), 1, "another host is other news");
     let alert = &alerts[0];
     for (key, value) in [
         ("kind", "odd"),

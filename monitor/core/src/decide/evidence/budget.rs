@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     decision::Decision,
-    observation::{Fact, Held, Scope},
+    observation::{Fact, Held, OddCall, Scope},
     workload::verdict_name,
 };
 
@@ -42,7 +42,7 @@ pub struct Key {
     pub what: &'static str,
     /// What became of it, as in alerts.
     pub verdict: &'static str,
-    /// Subject, as in alerts.
+    /// Subject, as in alerts; with the host, where one behind a proxy is meant.
     pub subject: String,
 }
 
@@ -59,7 +59,13 @@ impl Key {
                 _ => "",
             },
             verdict: verdict_name(seen.verdict),
-            subject: seen.subject(),
+            subject: match &seen.fact {
+                // Each host behind a proxy is a destination of its own.
+                Fact::Odd(OddCall {
+                    host: Some(host), ..
+                }) => format!("{host} behind {}", seen.subject()),
+                _ => seen.subject(),
+            },
         }
     }
 }
