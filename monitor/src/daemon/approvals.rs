@@ -4,6 +4,8 @@
 //! Once a list is approved it is frozen: what is learned later does not widen it, and
 //! [`slmguard_core::profile::diff`] says how the two differ.
 
+use std::collections::BTreeSet;
+
 use monitor_common::class::{Family, Mode, Phase, Role};
 use slmguard_core::{
     baseline::{Baseline, Entry},
@@ -205,16 +207,19 @@ impl Engine {
         chosen: &Chosen,
         subject: &str,
     ) -> Result<Vec<Rejected>, Refusal> {
-        let seen: Vec<Rejected> = state
-            .baseline
-            .scopes()
-            .filter(|scope| scope.workload == workload)
-            .flat_map(|scope| state.baseline.entries(scope).map(move |e| (scope, e)))
+        // Learned, or approved without that.
+        let approved = state.approved.get(workload).map(Approved::baseline);
+        let seen: BTreeSet<Rejected> = [&state.baseline]
+            .into_iter()
+            .chain(approved)
+            .flat_map(|list| list.scopes().map(move |scope| (list, scope)))
+            .filter(|(_, scope)| scope.workload == workload)
+            .flat_map(|(list, scope)| list.entries(scope).map(move |entry| (scope, entry)))
             .filter(|(scope, (family, known, _))| *known == subject && chosen.has(scope, *family))
             .map(|(scope, (family, ..))| (scope.clone(), family, subject.to_owned()))
             .collect();
         if !seen.is_empty() {
-            return Ok(seen);
+            return Ok(seen.into_iter().collect());
         }
         let waiting: Vec<Rejected> = state
             .lineages

@@ -6,7 +6,7 @@
 use monitor_common::{class::Mode, event::Verdict};
 
 use crate::{
-    baseline::lineage::{COLD_DAYS, Change, Finding, UNUSED_DAYS},
+    baseline::lineage::{Change, Finding, UNUSED_DAYS},
     decision::Decision,
     observation::{Fact, Observation, Shape},
     text::shell_word,
@@ -57,7 +57,7 @@ pub fn lineage(finding: &Finding, mode: Mode) -> Decision {
                 format!(
                     "If it is meant, keep it: `slmguard baseline pin {workload} {place} --reason \
                      \"…\"`. If not, take it away: `slmguard baseline reject {workload} {place} \
-                     --reason \"…\"`. After {COLD_DAYS} days as stale it is treated as new."
+                     --reason \"…\"`. Until then it counts as stale."
                 ),
             ];
             Decision::told(observation, reasons)

@@ -170,6 +170,8 @@ fn what_was_refused_waits_and_can_be_approved_without_saying_where() {
     decide(&engine, "approve", Some("10.0.0.2:80/tcp")).unwrap();
     assert_eq!(destinations(&engine, &fake), before + 1);
     assert_eq!(engine.evidence("a").unwrap().lineage.waiting, []);
+    // Approved, and never learned.
+    decide(&engine, "pin", Some("10.0.0.2:80/tcp")).unwrap();
 }
 
 #[test]

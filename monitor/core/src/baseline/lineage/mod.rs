@@ -22,9 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use flags::flags;
 pub use ledger::{Admitted, Began, Change, Finding, Lineages, MAX_BEGINNINGS, Row, Waiting};
 pub use never::never;
-pub use set::{
-    COLD_DAYS, EPISODES, HALF_LIFE_DAYS, LiveSet, NEW_PER_DAY, Sight, UNUSED_DAYS, Wait,
-};
+pub use set::{EPISODES, HALF_LIFE_DAYS, LiveSet, NEW_PER_DAY, Sight, UNUSED_DAYS, Wait};
 pub use threshold::{FROM_ANCHOR, PER_DAY, Threshold};
 
 /// Bytes of a threshold with its share of the tree.

@@ -17,8 +17,6 @@ const DAY: u64 = 86_400_000_000_000;
 pub const HALF_LIFE_DAYS: f64 = 14.0;
 /// Unused for that many days, and deployed since: no longer on the list.
 pub const UNUSED_DAYS: u64 = 30;
-/// How long what went is remembered as known but stale.
-pub const COLD_DAYS: u64 = 90;
 /// Share of the list that may be added on one day; one subject always may.
 pub const NEW_PER_DAY: f64 = 0.05;
 /// Episodes that a candidate must have been seen in.
@@ -255,9 +253,9 @@ impl LiveSet {
         ready
     }
 
-    /// Lets go of what was not used for a month and was deployed over since, and of what went a
-    /// quarter of a year ago. `deployed` is the time of the last deploy, and `pinned` says what stays
-    /// whatever happens. Returns what went cold.
+    /// Lets go of what was not used for a month and was deployed over since. `deployed` is the time of
+    /// the last deploy, and `pinned` says what stays whatever happens. Returns what went cold: it stays
+    /// so for as long as the operator's list has it, and nobody decides about it.
     pub fn forget(
         &mut self,
         deployed: u64,
@@ -278,11 +276,6 @@ impl LiveSet {
             self.cold.insert(subject.clone(), time);
         }
         let mut freed = 0;
-        self.cold.retain(|subject, since| {
-            let keep = time.saturating_sub(*since) < COLD_DAYS * DAY;
-            freed += if keep { 0 } else { cost(subject) };
-            keep
-        });
         let day = time / DAY;
         self.candidates.retain(|subject, candidate| {
             let keep = day.saturating_sub(candidate.newest) < UNUSED_DAYS;
