@@ -168,8 +168,6 @@ pub struct ModelFile {
 /// An episode that is odd as a whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OddEpisode {
-    /// What kind of episode, for people.
-    pub kind: &'static str,
     /// Calls in it.
     pub calls: u64,
     /// Bytes that were sent in it.

@@ -22,7 +22,6 @@ pub fn episode(finding: &Finding, mode: Mode) -> Decision {
         scope,
         mode,
         Fact::Episode(Box::new(OddEpisode {
-            kind: trace::kind(finding.kind),
             calls: odd.calls,
             sent: odd.sent,
             p: odd.p,

@@ -136,7 +136,6 @@ mod tests {
             lineage: 3,
             differs: vec!["another program", "other flags"],
             news: (0..6).map(|n| format!("n{n}")).collect(),
-            learning: false,
             dropped: vec![],
         };
         let decision = lineage(&Finding::Began(change), Mode::Enforce);

@@ -18,7 +18,7 @@ fn saw(engine: &Engine, fact: Fact) {
     engine.ingest(observation(fact, Verdict::New), None, Instant::now());
 }
 
-fn decide(
+pub(super) fn decide(
     engine: &Engine,
     action: &str,
     fill: impl FnOnce(&mut view::BaselineOrder),

@@ -6,12 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use slmguard_core::alert::ProcessInfo;
 
 use super::*;
-use crate::{
-    api::view,
-    enrich::{
-        detect::{FileId, digest::Known},
-        procfs::TICK_NS,
-    },
+use crate::enrich::{
+    detect::{FileId, digest::Known},
+    procfs::TICK_NS,
 };
 
 const DAY: u64 = 86_400_000_000_000;
@@ -118,19 +115,8 @@ fn tried(engine: &Engine, fact: Fact, (time, pid): (u64, u32)) {
     engine.ingest(seen, None, Instant::now());
 }
 
-fn order(fill: impl FnOnce(&mut view::BaselineOrder)) -> view::BaselineOrder {
-    let mut order = view::BaselineOrder {
-        reason: "a test".into(),
-        ..view::BaselineOrder::default()
-    };
-    fill(&mut order);
-    order
-}
-
 fn decide(engine: &Engine, action: &str, subject: Option<&str>) -> Result<String, Refusal> {
-    let order = order(|o| o.subject = subject.map(str::to_owned));
-    let done = Backend::order_baseline(engine, "a", action, &order, ROOT)?;
-    Ok(done.done)
+    approvals::decide(engine, action, |o| o.subject = subject.map(str::to_owned))
 }
 
 /// One destination is learned, and enforced.

@@ -13,7 +13,7 @@ use monitor_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Identity, Lineage, LiveSet, Sight, Wait};
+use super::{ANOTHER_MODEL, Identity, Lineage, LiveSet, Sight, Wait};
 use crate::{
     observation::{Observation, ProcessKey, Scope},
     workload::{family_from, family_name, phase_from, phase_name, role_from, role_name},
@@ -54,8 +54,6 @@ pub struct Change {
     pub differs: Vec<&'static str>,
     /// What of the new identity was not known: digests and command lines.
     pub news: Vec<String>,
-    /// Its destinations or files are learned: nothing was to be protected.
-    pub learning: bool,
     /// What had been added to lists since they were frozen, and is not on them any more.
     pub dropped: Vec<Admitted>,
 }
@@ -215,11 +213,10 @@ impl Lineages {
             lineage: id,
             differs,
             news: news.collect(),
-            learning,
             dropped,
         };
         // Another model has an alert of its own.
-        if !learning && change.differs != ["another model"] {
+        if !learning && change.differs != [ANOTHER_MODEL] {
             self.found(Finding::Began(change.clone()));
         }
         Some(change)

@@ -40,6 +40,9 @@ pub struct Identity {
     pub flags: BTreeSet<String>,
 }
 
+/// What differs where a model is new.
+const ANOTHER_MODEL: &str = "another model";
+
 /// Of each part of an identity, so many are known; beyond that only the newest are.
 const MAX_KNOWN: usize = 64;
 
@@ -51,7 +54,7 @@ impl Identity {
             !known.is_empty() && !now.is_subset(known)
         };
         let parts = [
-            ("another model", &self.models, &now.models),
+            (ANOTHER_MODEL, &self.models, &now.models),
             ("another program", &self.programs, &now.programs),
             ("other flags", &self.flags, &now.flags),
         ];

@@ -61,7 +61,7 @@ pub struct Whole {
 /// An episode that is odd as a whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Odd {
-    /// How many good episodes of a thousand thousand are as odd, at most.
+    /// The share of good episodes that are as odd, at most.
     pub p: f64,
     /// Calls.
     pub calls: u64,

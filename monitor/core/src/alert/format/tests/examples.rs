@@ -202,7 +202,6 @@ pub fn facts() -> Vec<Fact> {
             cookie: 1,
         }),
         Fact::Episode(Box::new(OddEpisode {
-            kind: "requests",
             calls: 3,
             sent: 9_000_000,
             p: 1e-4,
